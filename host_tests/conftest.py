@@ -1,0 +1,81 @@
+"""Pytest: the --target option, the `target` fixture, and which tests run where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from host_tests.targets import Target
+from host_tests.targets.unix import Unix
+
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix,)}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--target",
+        action="append",
+        choices=[*TARGETS, "all"],
+        help="run on this target (may be given again). `all`: every one, and a target that this"
+        " machine lacks is an error. Default: those that are there.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "targets(*names): the targets that the test needs; default: every one"
+    )
+    wanted = config.getoption("target") or []
+    for name in TARGETS if "all" in wanted else wanted:
+        if reason := TARGETS[name].missing():
+            raise pytest.UsageError(f"--target {name}: {reason}")
+
+
+def _skip(config: pytest.Config, name: str) -> list[pytest.MarkDecorator]:
+    """Return the mark that skips a test on target `name`, or none."""
+    wanted = config.getoption("target") or ["all"]
+    if "all" not in wanted and name not in wanted:
+        return [pytest.mark.skip(reason=f"target {name} not asked for")]
+    if reason := TARGETS[name].missing():
+        return [pytest.mark.skip(reason=f"target {name}: {reason}")]
+    return []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `target` once on each of the targets it names."""
+    if "target" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("targets")
+        names = mark.args if mark else TARGETS
+        metafunc.parametrize(
+            "target",
+            [pytest.param(name, marks=_skip(metafunc.config, name)) for name in names],
+            indirect=True,
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip a test that names its target without the fixture (the virtual toy) where it is not."""
+    for item in items:
+        mark = item.get_closest_marker("targets")
+        if mark and "target" not in getattr(item, "fixturenames", ()):
+            for name in mark.args:
+                for skip in _skip(config, name):
+                    item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def _targets() -> Iterator[dict[str, Target]]:
+    started: dict[str, Target] = {}
+    yield started
+    for target in started.values():
+        target.close()
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, _targets: dict[str, Target]) -> Target:
+    """The MicroPython that this run of the test is on; it is started once a session."""
+    name: str = request.param
+    if name not in _targets:
+        _targets[name] = TARGETS[name]()
+    return _targets[name]

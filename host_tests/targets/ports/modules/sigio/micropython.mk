@@ -1,0 +1,3 @@
+SIGIO_DIR := $(USERMOD_DIR)
+SRC_USERMOD_C += $(SIGIO_DIR)/sigio.c
+LDFLAGS += -Wl,--wrap=poll
