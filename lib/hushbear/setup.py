@@ -1,0 +1,16 @@
+"""What the set-up tool runs on the toy over USB.
+
+    setup.add_phone()    makes a key, stores it, prints one line: the link for the phone
+"""
+
+import os
+from binascii import b2a_base64
+
+from hushbear.keys import SIZE, Keys
+
+
+def add_phone():
+    key = os.urandom(SIZE)
+    Keys().add(key)
+    text = b2a_base64(key).decode().strip().rstrip("=").replace("+", "-").replace("/", "_")
+    print("hushbear://toy/%s?v=1" % text)
