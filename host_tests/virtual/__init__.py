@@ -1,0 +1,1 @@
+"""The virtual toy: the unmodified firmware in a MicroPython process, its hardware in this one."""
