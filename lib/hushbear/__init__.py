@@ -1,0 +1,3 @@
+"""The device library of Hushbear."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,117 @@
+"""What the toy and a phone say to each other inside a session: every byte layout, once.
+
+The toy and the companion both import this module, so it uses nothing but `struct`.
+docs/protocol.md describes the same in words. All integers are little-endian.
+
+A characteristic value is a piece of a byte stream; where one ends means nothing. The stream
+carries frames: a u16 length, then that many bytes. The first frame each way is a Noise handshake
+message, every later one a Noise transport message whose plaintext is a record:
+
+    kind u8 | tag u8 | body
+
+A request carries a tag that the phone picks; its response has kind | RESPONSE, the same tag, and
+a body that starts with a status byte.
+"""
+
+import struct
+
+PROTOCOL = 1
+PROLOGUE = b"Hushbear link 1"
+
+SERVICE_UUID = "6f1d0001-52b4-4e0a-9d53-0b7a1c5e8a2f"
+TO_TOY_UUID = "6f1d0002-52b4-4e0a-9d53-0b7a1c5e8a2f"  # write, write without response
+TO_PHONE_UUID = "6f1d0003-52b4-4e0a-9d53-0b7a1c5e8a2f"  # notify
+
+KEY_SIZE = 32  # bytes of the PSK
+HANDSHAKE_SIZE = 48  # bytes of each handshake message: X25519 public key, tag
+TAG_SIZE = 16
+FRAME_HEAD = "<H"
+RECORD_HEAD = "<BB"  # kind, tag
+DATA_MAX = 1024  # message bytes in one DATA record
+RECORD_MAX = 2 + 4 + DATA_MAX
+FRAME_MAX = 2 + RECORD_MAX + TAG_SIZE  # bytes of the stream that one frame takes
+WINDOW = 4 * DATA_MAX  # message bytes the toy lets a phone send ahead
+
+# Kinds
+RESPONSE = 0x80
+STATUS = 0x01
+TIME = 0x02
+LIST = 0x03
+SEND = 0x04
+COMMIT = 0x05
+FETCH = 0x06
+FETCHED = 0x07
+DELETE = 0x08
+SETTINGS = 0x09
+CONFIGURE = 0x0A
+CRASHLOG = 0x0B
+CLEAR_CRASHLOG = 0x0C
+CANCEL = 0x0D
+# Records that belong to a transfer and have no response of their own. Their tag is the tag of
+# the SEND or FETCH request that opened the transfer.
+DATA = 0x40
+GRANT = 0x41
+END = 0x42
+
+# Status of a response
+OK = 0
+UNKNOWN = 1  # no such request
+MALFORMED = 2  # wrong length, or a field out of range
+NOT_FOUND = 3  # no message with that id
+FULL = 4  # no room for that message
+BUSY = 5  # another phone is sending, or the message is being played
+RANGE = 6  # an offset past the end, or DATA that does not continue where the last one ended
+DAMAGED = 7  # what arrived, or what is stored, does not match its digest
+FAILED = 8  # the toy could not do it; the crash log says why
+STATUS_NAMES = (
+    "ok", "unknown request", "malformed request", "no such message", "the toy is full",
+    "the toy is busy", "offset out of range", "message damaged", "the toy failed",
+)  # fmt: skip
+
+# Boxes
+INBOX = 0  # phone to child
+OUTBOX = 1  # child to phone
+
+# STATUS response: protocol, state, flags, reserved, uptime s, clock (Unix s, 0 = not set),
+# bytes free, bytes for messages in all, heap bytes free, inbox messages, of these unheard,
+# outbox messages, of these not fetched, crash log bytes, battery mV (0 = not measured), firmware
+STATUS_BODY = "<BBBxIIIIIHHHHHH12s"
+IDLE, RECORDING, PLAYING = 0, 1, 2  # state
+QUIET_NOW = 1  # flag: quiet hours silence the toy now
+
+# TIME request: Unix s, minutes east of UTC
+TIME_BODY = "<Ih"
+
+# LIST request: box, sequence number after which to begin. Response: entries, oldest first, as
+# many as fit; ask again after the last sequence number until none comes.
+LIST_REQUEST = "<BI"
+ENTRY = "<I16s8sIIB"  # sequence, id, sender, size in bytes, time (Unix s, 0 = unknown), flags
+ENTRY_SIZE = struct.calcsize(ENTRY)
+ENTRIES_MAX = (RECORD_MAX - 3) // ENTRY_SIZE
+DONE = 1  # flag: heard (inbox), fetched (outbox)
+
+# SEND request: id, size, SHA-256 of the whole. Response: offset to continue at, limit. Offset equal to
+# size means that the toy has the whole message already. Nothing past the limit may be sent yet.
+SEND_REQUEST = "<16sI32s"
+SEND_RESPONSE = "<II"
+DATA_HEAD = "<I"  # offset; the bytes follow
+GRANT_BODY = "<I"  # new limit: the offset up to which the other side may send
+MESSAGE_ID = "<16s"  # COMMIT and FETCHED requests
+
+# FETCH request: id, offset to begin at, limit. Response: size. Then DATA records from the toy, and
+# END with the SHA-256 of the whole message.
+FETCH_REQUEST = "<16sII"
+FETCH_RESPONSE = "<I"
+END_BODY = "<32s"
+
+DELETE_REQUEST = "<B16s"  # box, id
+
+# SETTINGS response and CONFIGURE request: volume %, highest volume %, LED brightness %, flags,
+# quiet hours from and to (minutes of the local day), shortest recording ms, longest recording s
+SETTINGS_BODY = "<BBBBHHHH"
+QUIET_HOURS = 1  # flag: quiet hours are kept
+RECORD_MIN_MS = (300, 5000)  # what the shortest recording may be set to
+RECORD_MAX_S = (1, 60)  # what the longest recording may be set to
+DAY_MINUTES = 24 * 60
+
+CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty at the end
