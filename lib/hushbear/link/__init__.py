@@ -1,0 +1,43 @@
+"""The authenticated link: BLE connections, a session on each, and the answers to their requests.
+
+    Link(keys, services)    services: what the phone may reach, see hushbear.link.requests
+    await .run(check_in)    serve for ever; calls `check_in()` at least every 5 s
+    .transferring           a message is on its way
+
+Whatever a phone does costs it its connection at most.
+"""
+
+from hushbear.link.gate import Gate
+from hushbear.link.radio import Disconnected, Radio
+from hushbear.link.requests import Requests
+from hushbear.link.session import Frame, Session, SessionOver
+
+
+class Link:
+    def __init__(self, keys, services):
+        self._keys = keys
+        self._crashlog = services.crashlog
+        self._requests = Requests(services)
+        self._radio = Radio()
+        self._gate = Gate()
+        self._incoming = Frame()
+        self._outgoing = Frame()
+
+    @property
+    def transferring(self):
+        return self._requests.transferring
+
+    async def run(self, check_in):
+        await self._radio.run(self._serve, check_in)
+
+    async def _serve(self, peer):
+        session = Session(peer, self._incoming, self._outgoing)
+        try:
+            psks = [psk for _, psk in self._keys.psks()]
+            await session.run(psks, self._gate, self._requests.handle)
+        except (SessionOver, Disconnected):
+            pass
+        except Exception as error:  # A defect of ours must not cost the others their link.
+            self._crashlog.write(error)
+        finally:
+            self._requests.forget(session)

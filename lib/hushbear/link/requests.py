@@ -1,0 +1,255 @@
+"""What a paired phone can ask of the toy, one method a request.
+
+`services` is all that a request can reach: the store, the settings, the clock, the crash log and
+the toy's state. The microphone and the paws are not among them.
+"""
+
+import asyncio
+import gc
+import struct
+
+from hushbear import VERSION, wire
+from hushbear.link.radio import Disconnected
+from hushbear.link.transfer import Download, Upload
+from hushbear.store import StoreError
+
+
+class Refused(Exception):
+    """A request was refused; `status` is the wire status to answer."""
+
+    def __init__(self, status):
+        super().__init__(status)
+        self.status = status
+
+
+def _fields(layout, body):
+    """Unpack a body that has to be exactly as long as `layout`."""
+    if len(body) != struct.calcsize(layout):
+        raise Refused(wire.MALFORMED)
+    return struct.unpack(layout, body)
+
+
+class Requests:
+    """Answers the records of every session. One upload at a time, one transfer a session."""
+
+    def __init__(self, services):
+        self._services = services
+        self._upload = None
+        self._downloads = {}  # by session
+        self._answers = {
+            wire.STATUS: self._status,
+            wire.TIME: self._time,
+            wire.LIST: self._list,
+            wire.SEND: self._send,
+            wire.COMMIT: self._commit,
+            wire.FETCH: self._fetch,
+            wire.FETCHED: self._fetched,
+            wire.DELETE: self._delete,
+            wire.SETTINGS: self._settings,
+            wire.CONFIGURE: self._configure,
+            wire.CRASHLOG: self._crashlog,
+            wire.CLEAR_CRASHLOG: self._clear_crashlog,
+            wire.CANCEL: self._cancel,
+        }
+
+    @property
+    def transferring(self):
+        """Whether a message is on its way, in either direction."""
+        return bool(self._upload or self._downloads)
+
+    async def handle(self, session, kind, tag, body):
+        """Act on one record of an authenticated phone."""
+        if kind == wire.DATA:
+            await self._data(session, tag, body)
+        elif kind == wire.GRANT:
+            download = self._downloads.get(session)
+            if download and len(body) == struct.calcsize(wire.GRANT_BODY):
+                download.grant(tag, struct.unpack(wire.GRANT_BODY, body)[0])
+        elif kind in self._answers:
+            await self._answer(session, kind, tag, self._answers[kind](session, tag, body))
+        elif kind < wire.DATA:
+            await self._respond(session, kind, tag, wire.UNKNOWN)
+
+    def forget(self, session):
+        """End the transfers of a session. What has arrived of an upload stays in the store."""
+        if self._upload and self._upload.session is session:
+            self._upload = None
+            self._services.store.suspend()
+        if session in self._downloads:
+            self._downloads.pop(session).stop()
+
+    async def _answer(self, session, kind, tag, work):
+        """Await `work` and respond with what it returns, or with why it failed."""
+        try:
+            answer = await work
+        except (Refused, StoreError) as error:
+            await self._respond(session, kind, tag, error.status)
+        except (OSError, MemoryError) as error:
+            self._services.crashlog.write(error)
+            await self._respond(session, kind, tag, wire.FAILED)
+        else:
+            if answer is not None:
+                await self._respond(session, kind, tag, wire.OK, answer)
+
+    async def _respond(self, session, kind, tag, status, body=b""):
+        await session.send(kind | wire.RESPONSE, tag, bytes((status,)) + body)
+
+    # A method for each request: (session, tag, body) -> the response's body after its status, or
+    # None where it has responded itself.
+
+    async def _status(self, session, tag, body):
+        _fields("", body)
+        services = self._services
+        store = services.store
+        state, quiet, battery = services.status()
+        return struct.pack(
+            wire.STATUS_BODY,
+            wire.PROTOCOL,
+            state,
+            wire.QUIET_NOW if quiet else 0,
+            services.clock.uptime(),
+            services.clock.now(),
+            store.free(),
+            store.total(),
+            gc.mem_free(),
+            store.count(wire.INBOX),
+            store.waiting(wire.INBOX),
+            store.count(wire.OUTBOX),
+            store.waiting(wire.OUTBOX),
+            services.crashlog.size(),
+            battery,
+            VERSION.encode(),
+        )
+
+    async def _time(self, session, tag, body):
+        seconds, offset = _fields(wire.TIME_BODY, body)
+        try:
+            self._services.clock.set(seconds, offset)
+        except ValueError:
+            raise Refused(wire.MALFORMED)
+        return b""
+
+    async def _list(self, session, tag, body):
+        box, after = _fields(wire.LIST_REQUEST, body)
+        answer = bytearray(1 + wire.ENTRIES_MAX * wire.ENTRY_SIZE)
+        at = 1
+        for e in self._services.store.entries(_box(box), after):
+            flags = wire.DONE if e.done else 0
+            struct.pack_into(
+                wire.ENTRY, answer, at, e.sequence, e.id, e.sender, e.size, e.time, flags
+            )
+            answer[0] += 1
+            at += wire.ENTRY_SIZE
+            if at == len(answer):
+                break
+        return memoryview(answer)[:at]
+
+    async def _send(self, session, tag, body):
+        message_id, size, digest = _fields(wire.SEND_REQUEST, body)
+        if self._upload and self._upload.session is not session:
+            raise Refused(wire.BUSY)
+        self.forget(session)
+        offset = self._services.store.offer(message_id, size, digest)
+        upload = Upload(session, tag, message_id, size, offset)
+        if offset < size:
+            if not session.peer.widen():
+                self._services.store.suspend()
+                raise Refused(wire.BUSY)
+            self._upload = upload
+        return struct.pack(wire.SEND_RESPONSE, offset, upload.limit)
+
+    async def _data(self, session, tag, body):
+        upload = self._upload
+        if not upload or upload.session is not session or upload.tag != tag:
+            return  # The rest of an upload that has ended.
+        await self._answer(session, wire.SEND, tag, self._append(upload, body))
+
+    async def _append(self, upload, body):
+        head = struct.calcsize(wire.DATA_HEAD)
+        size = len(body) - head
+        try:
+            if size <= 0:
+                raise Refused(wire.MALFORMED)
+            (offset,) = struct.unpack_from(wire.DATA_HEAD, body)
+            if not upload.fits(offset, size):
+                raise Refused(wire.RANGE)
+            self._services.store.append(offset, body, head, size)
+        except BaseException:
+            self.forget(upload.session)
+            raise
+        upload.offset += size
+        grant = struct.pack(wire.GRANT_BODY, upload.limit)
+        await upload.session.send(wire.GRANT, upload.tag, grant)
+
+    async def _commit(self, session, tag, body):
+        (message_id,) = _fields(wire.MESSAGE_ID, body)
+        if self._upload and self._upload.session is not session:
+            raise Refused(wire.BUSY)
+        self._upload = None
+        await self._services.store.commit(message_id)
+        return b""
+
+    async def _fetch(self, session, tag, body):
+        message_id, offset, limit = _fields(wire.FETCH_REQUEST, body)
+        self.forget(session)
+        reader = self._services.store.open(wire.OUTBOX, message_id)
+        if offset > reader.size:
+            reader.close()
+            raise Refused(wire.RANGE)
+        download = Download(session, tag, reader, offset, limit)
+        await self._respond(
+            session, wire.FETCH, tag, wire.OK, struct.pack(wire.FETCH_RESPONSE, reader.size)
+        )
+        self._downloads[session] = download
+        asyncio.create_task(self._download(session, tag, download))
+
+    async def _download(self, session, tag, download):
+        try:
+            await self._answer(session, wire.FETCH, tag, download.run())
+        except Disconnected:
+            pass  # The session's own task sees it too, and ends the session.
+        if self._downloads.get(session) is download:
+            del self._downloads[session]
+
+    async def _fetched(self, session, tag, body):
+        (message_id,) = _fields(wire.MESSAGE_ID, body)
+        self._services.store.mark_done(wire.OUTBOX, message_id)
+        return b""
+
+    async def _delete(self, session, tag, body):
+        box, message_id = _fields(wire.DELETE_REQUEST, body)
+        self._services.store.delete(_box(box), message_id)
+        return b""
+
+    async def _settings(self, session, tag, body):
+        _fields("", body)
+        return self._services.settings.pack()
+
+    async def _configure(self, session, tag, body):
+        try:
+            self._services.settings.apply(bytes(body))
+        except ValueError:
+            raise Refused(wire.MALFORMED)
+        return b""
+
+    async def _crashlog(self, session, tag, body):
+        (offset,) = _fields(wire.CRASHLOG_REQUEST, body)
+        text = bytearray(wire.DATA_MAX)
+        size = self._services.crashlog.read(offset, text)
+        return memoryview(text)[:size]
+
+    async def _clear_crashlog(self, session, tag, body):
+        _fields("", body)
+        self._services.crashlog.clear()
+        return b""
+
+    async def _cancel(self, session, tag, body):
+        _fields("", body)
+        self.forget(session)
+        return b""
+
+
+def _box(box):
+    if box not in (wire.INBOX, wire.OUTBOX):
+        raise Refused(wire.MALFORMED)
+    return box

@@ -1,0 +1,141 @@
+"""A session with one phone: the handshake, then sealed records both ways.
+
+Noise_NNpsk0_25519_AESGCM_SHA256 (The Noise Protocol Framework, revision 34), the toy responding. It
+tries the key of each paired phone, so no identity crosses the air. Whatever does not fit ends the
+session without an answer: `SessionOver` says why, to the toy itself and to nobody else.
+"""
+
+import asyncio
+import struct
+import time
+from micropython import const
+
+from hushbear import wire
+from hushbear.crypto import noise
+
+_HANDSHAKE_MS = const(5000)  # of the phone's own time, the toy's arithmetic aside
+_LENGTH = const(2)  # bytes of a frame's length field
+_BODY = const(4)  # where the body of a frame's record begins
+_SEALED_MIN = const(18)  # kind, tag, authentication tag
+
+
+class SessionOver(Exception):
+    """The session has ended: the phone left, or sent what no paired phone would send."""
+
+
+class Frame:
+    """A buffer for one frame, to be used by one task at a time. `body` views its record's body."""
+
+    def __init__(self):
+        self.buffer = bytearray(wire.FRAME_MAX)
+        self.view = memoryview(self.buffer)
+        self.body = self.view[_BODY : _LENGTH + wire.RECORD_MAX]
+        self.lock = asyncio.Lock()
+
+
+class Session:
+    """One phone's session over `peer`. The frames `incoming` and `outgoing` are shared by all."""
+
+    def __init__(self, peer, incoming, outgoing):
+        self.peer = peer
+        self.outgoing = outgoing
+        self._incoming = incoming
+        self._rx = None
+        self._tx = None
+
+    async def run(self, psks, gate, handle):
+        """Run the handshake with whichever of `psks` the phone holds, then `await handle(self,
+        kind, tag, body)` for each record. Ends by raising SessionOver.
+
+        A phone counts as authenticated once its first record opened: before that, it may be a
+        recording of another day's handshake.
+        """
+        try:
+            left = await self._within(_HANDSHAKE_MS, wire.HANDSHAKE_SIZE, wire.HANDSHAKE_SIZE)
+            async with gate:
+                await self._respond(psks)
+            await self._within(left, _SEALED_MIN, wire.RECORD_MAX + wire.TAG_SIZE)
+            async with self._incoming.lock:
+                record = self._open()
+                gate.succeeded()
+                await handle(self, *record)
+        except SessionOver:
+            if not self._rx or not self._rx.count:
+                gate.failed()
+            raise
+        while True:
+            await self._frame(_SEALED_MIN, wire.RECORD_MAX + wire.TAG_SIZE)
+            async with self._incoming.lock:
+                await handle(self, *self._open())
+
+    async def _within(self, budget, shortest, longest):
+        began = time.ticks_ms()
+        try:
+            await asyncio.wait_for_ms(self._frame(shortest, longest), budget)
+        except asyncio.TimeoutError:
+            raise SessionOver("handshake not finished in time")
+        return max(0, budget - time.ticks_diff(time.ticks_ms(), began))
+
+    async def _frame(self, shortest, longest):
+        """Wait until a whole frame of so many bytes is in the peer's ring, and leave it there."""
+        peer = self.peer
+        length = bytearray(_LENGTH)
+        while True:
+            used = peer.rx.used()
+            if used >= _LENGTH:
+                peer.rx.peek(length, 0, _LENGTH)
+                size = length[0] | length[1] << 8
+                if not shortest <= size <= longest:
+                    raise SessionOver("frame of impossible size")
+                if used >= _LENGTH + size:
+                    return
+            if peer.overrun:
+                raise SessionOver("more sent than was allowed")
+            if not peer.connected:
+                raise SessionOver("the phone left")
+            await peer.arrived.wait()
+
+    def _take(self):
+        rx = self.peer.rx
+        frame = self._incoming
+        rx.get(frame.buffer, 0, _LENGTH)
+        size = frame.buffer[0] | frame.buffer[1] << 8
+        rx.get(frame.buffer, _LENGTH, size)
+        return size
+
+    async def _respond(self, psks):
+        async with self._incoming.lock:
+            message = bytes(self._incoming.view[_LENGTH : _LENGTH + self._take()])
+        responder = noise.Responder(wire.PROLOGUE)
+        for psk in psks:
+            if responder.read_1(psk, message):
+                break
+        else:
+            raise SessionOver("no paired phone's handshake")
+        reply = await responder.write_2()
+        self._rx, self._tx = responder.split()
+        async with self.outgoing.lock:
+            struct.pack_into(wire.FRAME_HEAD, self.outgoing.buffer, 0, len(reply))
+            self.outgoing.view[_LENGTH : _LENGTH + len(reply)] = reply
+            await self.peer.send(self.outgoing.view[: _LENGTH + len(reply)])
+
+    def _open(self):
+        size = self._rx.open(self._incoming.buffer, _LENGTH, self._take())
+        if size < 0:
+            raise SessionOver("record does not open")
+        kind, tag = struct.unpack_from(wire.RECORD_HEAD, self._incoming.buffer, _LENGTH)
+        return kind, tag, self._incoming.view[_BODY : _LENGTH + size]
+
+    async def send(self, kind, tag, body=b""):
+        """Send one record."""
+        async with self.outgoing.lock:
+            self.outgoing.body[: len(body)] = body
+            await self.send_body(kind, tag, len(body))
+
+    async def send_body(self, kind, tag, size):
+        """Send `size` bytes of `outgoing.body` as a record. The caller holds `outgoing.lock`."""
+        frame = self.outgoing
+        struct.pack_into(wire.RECORD_HEAD, frame.buffer, _LENGTH, kind, tag)
+        sealed = self._tx.seal(frame.buffer, _LENGTH, _BODY - _LENGTH + size)
+        struct.pack_into(wire.FRAME_HEAD, frame.buffer, 0, sealed)
+        await self.peer.send(frame.view[: _LENGTH + sealed])

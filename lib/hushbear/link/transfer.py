@@ -1,0 +1,93 @@
+"""A message on its way: Upload from the phone into the inbox, Download from the toy to the phone.
+
+Both are paced by an absolute limit: nothing past it may be sent until a GRANT raises it.
+"""
+
+import asyncio
+import hashlib
+import struct
+from micropython import const
+
+from hushbear import wire
+
+_OFFSET = const(4)  # bytes of a DATA record's own head
+
+
+class Upload:
+    """The message that a phone is sending. The store's part file survives it."""
+
+    def __init__(self, session, tag, message_id, size, offset):
+        self.session = session
+        self.tag = tag
+        self.message_id = message_id
+        self.size = size
+        self.offset = offset
+
+    @property
+    def limit(self):
+        return min(self.size, self.offset + wire.WINDOW)
+
+    def fits(self, offset, size):
+        """Whether `size` > 0 bytes at `offset` continue the upload within its limit."""
+        return offset == self.offset and 0 < size <= self.limit - self.offset
+
+
+class Download:
+    """Sends a stored message as DATA records up to the phone's limit, then END with its digest."""
+
+    def __init__(self, session, tag, reader, offset, limit):
+        self._session = session
+        self._tag = tag
+        self._reader = reader
+        self._size = reader.size
+        self._offset = offset
+        self._limit = limit
+        self._granted = asyncio.Event()
+        self._stopped = False
+
+    def grant(self, tag, limit):
+        """Raise the limit. A lower one, or one of another transfer, says nothing."""
+        if tag == self._tag and limit > self._limit:
+            self._limit = limit
+            self._granted.set()
+
+    def stop(self):
+        """End between two records, so that the stream of frames stays whole."""
+        self._stopped = True
+        self._granted.set()
+
+    async def run(self):
+        """Send it all. Closes the reader in the end, however that comes."""
+        try:
+            await self._send()
+        finally:
+            self._reader.close()
+
+    async def _send(self):
+        session = self._session
+        frame = session.outgoing
+        digest = hashlib.sha256()
+        chunk = frame.body[_OFFSET : _OFFSET + wire.DATA_MAX]
+        at = 0
+        while at < self._size and not self._stopped:
+            # A resumed download reads what the phone has already: the digest is of the whole.
+            sending = at >= self._offset
+            while sending and at >= self._limit and not self._stopped:
+                self._granted.clear()
+                await self._granted.wait()
+            if self._stopped:
+                return
+            async with frame.lock:
+                end = min(self._size, self._limit) if sending else self._offset
+                piece = chunk[: min(wire.DATA_MAX, end - at)]
+                size = self._reader.readinto(piece)
+                if not size:
+                    raise OSError("message file is shorter than it was")
+                digest.update(piece[:size])
+                if sending:
+                    struct.pack_into(wire.DATA_HEAD, frame.body, 0, at)
+                    await session.send_body(wire.DATA, self._tag, _OFFSET + size)
+            at += size
+            await asyncio.sleep_ms(0)
+        if not self._stopped:
+            await session.send(wire.END, self._tag, digest.digest())
