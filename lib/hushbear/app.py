@@ -1,0 +1,255 @@
+"""The toy: what a press of a paw means, and all that runs side by side.
+
+Record paw: the LED and a beep, then the microphone listens until the paw is let go, the limit is
+reached or the flash is full; two notes say that the message is kept. A press shorter than the
+shortest recording is discarded with a blip. While a message plays, it stops that and records.
+
+Play paw: plays the oldest unheard message. Pressed again while it plays, or within AGAIN_MS of
+its end, it repeats that message from the beginning; later it plays the next unheard one, or the
+last heard one where none is left. Held, it skips to the next.
+
+A message counts as heard when it was played to its end, or skipped: a hand decided so, and what
+nobody wants to hear must not stand before the others for ever. Interrupted by a recording, it
+stays unheard. One that cannot be read says so and counts as heard, for the same reason.
+
+In quiet hours, or with the volume at 0, nothing sounds: the play paw makes the LED flash and
+leaves the message unheard, recording works without its beeps.
+"""
+
+import asyncio
+import gc
+import machine
+import micropython
+import os
+import time
+from micropython import const
+
+from hushbear import container, leds, wire
+from hushbear.audio import POLL_MS, Buffers, tones
+from hushbear.audio.mic import Mic
+from hushbear.audio.speaker import Speaker, Unreadable
+from hushbear.clock import Clock
+from hushbear.crashlog import CrashLog
+from hushbear.keys import Keys
+from hushbear.link import Link
+from hushbear.paws import RECORD, SKIP, Paws
+from hushbear.services import Services
+from hushbear.settings import Settings
+from hushbear.store import Store
+from hushbear.store.errors import StoreError, StoreFull
+from hushbear.supervisor import Supervisor
+
+AGAIN_MS = const(10000)
+_WATCHDOG_MS = const(10000)
+_ALIVE_MS = const(5000)  # the paws' task checks in every few milliseconds; flash may be slow
+_HOUR_MS = const(3600000)
+_LOOK_STEPS = const(5)  # LED steps between two looks at the store and the settings
+
+
+class App:
+    def __init__(self, board):
+        micropython.alloc_emergency_exception_buf(128)
+        buffers = Buffers()
+        gc.threshold(16384)
+        self._board = board
+        self.crashlog = CrashLog()
+        self._clock = self.crashlog.clock = Clock(machine.RTC())
+        self._settings = Settings(log=self.crashlog.write)
+        self._store = Store(log=self.crashlog.write)
+        self._services = Services(
+            self._store, self._settings, self._clock, self.crashlog, board.battery_mv
+        )
+        self._led = leds.Led(board.light())
+        self._mic = Mic(board, self._led, buffers)
+        self._speaker = Speaker(board, buffers)
+        self._paws = Paws(board)
+        self._link = Link(Keys(), self._services, self.crashlog)
+        self._supervisor = None
+        self._header = bytearray(container.HEADER_SIZE)
+        self._played = None  # id of the message that was played last
+        self._played_at = 0  # ... until when
+
+    async def run(self):
+        try:
+            self._store.boot()
+        except StoreError as error:
+            self.crashlog.write(error)
+            self._led.error()
+        self._supervisor = Supervisor(self.crashlog, machine.WDT(timeout=_WATCHDOG_MS))
+        self._supervisor.start("paws", self._follow_paws, _ALIVE_MS)
+        self._supervisor.start("led", self._show)
+        self._supervisor.start("link", self._link.run)
+        await self._supervisor.run()
+
+    def close(self):
+        """Stop what makes or takes sound."""
+        self._mic.stop()
+        self._speaker.close()
+
+    # The LED
+
+    async def _show(self):
+        steps = 0
+        while True:
+            if steps == 0:
+                steps = _LOOK_STEPS
+                self._led.brightness = self._settings.brightness
+                self._led.quiet_hours = self._settings.quiet(self._clock)
+                self._led.unheard = self._store.waiting(wire.INBOX) > 0
+            steps -= 1
+            self._led.sending = self._link.transferring
+            self._led.step()
+            await asyncio.sleep_ms(leds.STEP_MS)
+
+    # The paws
+
+    async def _follow_paws(self):
+        while True:
+            self._supervisor.check_in("paws")
+            gesture = self._paws.next()
+            if gesture is None:
+                await asyncio.sleep_ms(POLL_MS)
+                continue
+            try:
+                if gesture is RECORD:
+                    await self._record()
+                else:
+                    await self._play(gesture is SKIP)
+            except Exception:
+                self._led.error()
+                raise
+            finally:
+                self._services.state = wire.IDLE
+                gc.collect()
+
+    def _interrupted(self):
+        self._supervisor.check_in("paws")
+        return self._paws.pending()
+
+    async def _sound(self, notes):
+        await self._speaker.sound(notes, self._settings.effective_volume(self._clock))
+
+    # Recording
+
+    async def _record(self):
+        self._services.state = wire.RECORDING
+        recording = None
+        sound = tones.BLIP
+        try:
+            if self._board.FULL_DUPLEX:
+                self._mic.start()  # it warms up while the beep sounds
+            await self._sound(tones.START)
+            if self._paws.recording:
+                if not self._board.FULL_DUPLEX:
+                    self._mic.start()
+                blocks = self._settings.record_max_s * container.RATE // container.BLOCK_SAMPLES
+                self._mic.keep(blocks)
+                recording = self._store.record(
+                    container.pack_header(os.urandom(16), container.TOY, self._clock.now()),
+                    container.HEADER_SIZE + blocks * container.BLOCK_ALIGN,
+                )
+                full = await self._listen(recording)
+                if self._long_enough(recording):
+                    recording.keep()
+                    sound = tones.FULL if full else tones.STOP
+        except StoreFull:
+            sound = tones.FULL
+        finally:
+            self._mic.stop()
+            if recording:
+                recording.discard()
+        if sound is tones.FULL:
+            self._led.error()
+        await self._sound(sound)
+
+    async def _listen(self, recording):
+        """Record while the paw is held, up to the limit; return whether the flash ran full."""
+        mic = self._mic
+        try:
+            while self._paws.recording and not mic.full():
+                self._interrupted()
+                mic.drain(recording)
+                await asyncio.sleep_ms(POLL_MS)
+            mic.stop()
+            mic.drain(recording)
+        except StoreFull:
+            mic.stop()
+            return True
+        if mic.lost:
+            self.crashlog.write("recording: %d blocks lost, flash too slow" % mic.lost)
+        return False
+
+    def _long_enough(self, recording):
+        held = self._paws.recording or self._paws.held_ms >= self._settings.record_min_ms
+        return held and recording.size > container.HEADER_SIZE
+
+    # Playing
+
+    async def _play(self, skip):
+        volume = self._settings.effective_volume(self._clock)
+        if not volume:
+            self._led.quiet()
+            return
+        entry = self._after_skip() if skip else self._choose()
+        if entry is None:
+            await self._sound(tones.NOTHING)
+            return
+        self._services.state = wire.PLAYING
+        self._played = entry.id
+        try:
+            heard = await self._play_entry(entry, volume)
+        except (Unreadable, StoreError, container.ContainerError) as error:
+            self.crashlog.write(error)
+            self._led.error()
+            await self._sound(tones.BROKEN)
+            heard = True
+        self._played_at = time.ticks_ms()
+        if heard:
+            self._mark_heard(entry.id)
+
+    async def _play_entry(self, entry, volume):
+        """Play a message; return whether to its end."""
+        speaker = self._speaker
+        with self._store.open(wire.INBOX, entry.id) as reader:
+            if reader.readinto(self._header) != container.HEADER_SIZE:
+                raise container.ContainerError("header cut short")
+            container.parse_header(self._header)
+            heard = await speaker.play(reader, volume, self._interrupted)
+        if speaker.broken or speaker.starved:
+            self.crashlog.write(
+                "message: %d blocks broken, %d came late" % (speaker.broken, speaker.starved)
+            )
+        if speaker.broken:
+            self._led.error()
+        return heard
+
+    def _choose(self):
+        if self._played and time.ticks_diff(time.ticks_ms(), self._played_at) < AGAIN_MS:
+            entry = self._store.find(wire.INBOX, self._played)
+            if entry:
+                return entry
+        return self._store.oldest_unheard() or self._store.last_heard()
+
+    def _after_skip(self):
+        if self._played:
+            self._mark_heard(self._played)
+        return self._store.oldest_unheard()
+
+    def _mark_heard(self, message_id):
+        entry = self._store.find(wire.INBOX, message_id)
+        if entry and not entry.done:
+            self._store.mark_done(wire.INBOX, message_id)
+
+
+def run(board):
+    """Run the toy. Returns, to the REPL, on Ctrl-C only; whatever else ends the app restarts it."""
+    app = App(board)
+    try:
+        asyncio.run(app.run())
+    except KeyboardInterrupt:
+        app.close()
+        machine.WDT(timeout=_HOUR_MS)  # it cannot be stopped: leave the flash tool time
+    except Exception as error:
+        app.close()
+        app.crashlog.write(error)
+        machine.reset()

@@ -1,0 +1,28 @@
+"""Sound in and out of the toy, and the memory that both share.
+
+    out: flash → task → ring → I2S callback: decode, volume → DMA → amplifier
+    in:  microphone → DMA → I2S callback: DC, gain, encode → ring → task → flash
+
+The ring holds coded blocks, so 4 kB of it carry the sound through half a second in which the task
+does not get its turn. The toy hears or speaks, never both, so one set of buffers serves both. They
+are made once, before the heap is in pieces; the I2S callbacks and the task's steps run with the
+heap locked.
+"""
+
+from micropython import const
+
+from hushbear import container
+from hushbear.ring import Ring
+
+RING_BLOCKS = const(16)
+STALLED_MS = const(2000)  # I2S calls back every 16 to 32 ms; after this long it never will
+POLL_MS = const(5)
+
+
+class Buffers:
+    def __init__(self):
+        self.ring = Ring(bytearray(RING_BLOCKS * container.BLOCK_ALIGN))
+        self.filed = bytearray(container.BLOCK_ALIGN)  # the task's block
+        self.coded = bytearray(container.BLOCK_ALIGN)  # the callback's block
+        self.pcm = bytearray(2 * container.BLOCK_SAMPLES)  # int16
+        self.slots = bytearray(4 * container.BLOCK_SAMPLES)  # int32, as the microphone sends them

@@ -1,0 +1,24 @@
+"""All of the toy that a phone can reach: what the link's requests are answered from.
+
+It refers to no microphone, paw or speaker, and must not: nothing that comes over a link may start,
+arm or prolong a recording. The app sets `state`; requests only read it.
+"""
+
+from hushbear import wire
+
+
+class Services:
+    def __init__(self, store, settings, clock, crashlog, battery_mv):
+        self.store = store
+        self.settings = settings
+        self.clock = clock
+        self.crashlog = crashlog
+        self.state = wire.IDLE
+        self._battery_mv = battery_mv
+
+    def uptime(self):
+        return self.clock.uptime()
+
+    def status(self):
+        """Return (state, whether quiet hours silence the toy now, battery in mV or 0)."""
+        return self.state, self.settings.quiet(self.clock), self._battery_mv()
