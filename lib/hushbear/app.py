@@ -41,7 +41,7 @@ from hushbear.supervisor import Supervisor
 
 AGAIN_MS = const(10000)
 _WATCHDOG_MS = const(10000)
-_ALIVE_MS = const(5000)  # the paws' task checks in every few milliseconds; flash may be slow
+_ALIVE_MS = const(8000)  # without a sign of life, a task is stuck; flash may be slow
 _HOUR_MS = const(3600000)
 _LOOK_STEPS = const(5)  # LED steps between two looks at the store and the settings
 
@@ -63,7 +63,7 @@ class App:
         self._mic = Mic(board, self._led, buffers)
         self._speaker = Speaker(board, buffers)
         self._paws = Paws(board)
-        self._link = Link(Keys(), self._services, self.crashlog)
+        self._link = Link(Keys(), self._services)
         self._supervisor = None
         self._header = bytearray(container.HEADER_SIZE)
         self._played = None  # id of the message that was played last
@@ -78,8 +78,14 @@ class App:
         self._supervisor = Supervisor(self.crashlog, machine.WDT(timeout=_WATCHDOG_MS))
         self._supervisor.start("paws", self._follow_paws, _ALIVE_MS)
         self._supervisor.start("led", self._show)
-        self._supervisor.start("link", self._link.run)
+        self._supervisor.start("link", self._serve_phones, _ALIVE_MS)
         await self._supervisor.run()
+
+    async def _serve_phones(self):
+        await self._link.run(self._link_is_alive)
+
+    def _link_is_alive(self):
+        self._supervisor.check_in("link")
 
     def close(self):
         """Stop what makes or takes sound."""
@@ -242,7 +248,7 @@ class App:
 
 
 def run(board):
-    """Run the toy. Returns, to the REPL, on Ctrl-C only; whatever else ends the app restarts it."""
+    """Run the toy. Ctrl-C ends it, to the REPL; whatever else ends it restarts the board."""
     app = App(board)
     try:
         asyncio.run(app.run())

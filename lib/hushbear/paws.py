@@ -7,7 +7,6 @@ and times in, gestures out.
 """
 
 import time
-from machine import Pin
 from micropython import const
 
 LOCKOUT_MS = const(25)
@@ -118,7 +117,7 @@ class Paws:
 
     def _add(self, pin, paw):
         self._paws.append((pin, paw))
-        pin.irq(self._edge, Pin.IRQ_FALLING | Pin.IRQ_RISING)
+        pin.irq(self._edge, pin.IRQ_FALLING | pin.IRQ_RISING)
 
     def _edge(self, pin):
         if not self._sampling:  # else it interrupts next(), which is called again soon
