@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from host_tests.targets import Target
+from host_tests.targets.qemu_riscv import QemuRiscv
 from host_tests.targets.unix import Unix
 
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix,)}
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

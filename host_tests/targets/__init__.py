@@ -1,4 +1,4 @@
-"""Where the toy's Python can run: one class a target, all that differs between them in this package.
+"""Where the toy's Python can run: a class for each target, with all that differs between them.
 
 A target runs MicroPython source with the device library importable and hands back a value. Tests
 get it as the fixture `target`; see conftest.py.
@@ -59,7 +59,7 @@ class Target(ABC):
         tuples, dicts. Raises DeviceError when the script raises, or does not end in `timeout` s.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - not every target has something to stop
         """Stop whatever runs for this target."""
 
     def read_result(self, output: str) -> object:

@@ -7,26 +7,17 @@
 
 #include "variants/mpconfigvariant_common.h"
 
-// A SIGIO handler schedules into the VM (usermod/sigio), so the scheduler's
+// A SIGIO handler schedules into the VM (modules/sigio), so the scheduler's
 // critical sections have to hold the signal back.
 #include <stdint.h>
 extern uint32_t sigio_block(void);
 extern void sigio_restore(uint32_t state);
 #define MICROPY_BEGIN_ATOMIC_SECTION() sigio_block()
 #define MICROPY_END_ATOMIC_SECTION(state) sigio_restore(state)
-#define MICROPY_SCHEDULER_DEPTH (8)
-
-// The clock can be turned from outside (usermod/sigio): virtual time.
-extern uint32_t sigio_ticks_ms(void);
-extern uint32_t sigio_ticks_us(void);
-#define mp_hal_ticks_ms sigio_ticks_ms
-#define mp_hal_ticks_us sigio_ticks_us
 
 // The ESP32 port's choices where they differ from the unix port's.
-#define MICROPY_PY_HASHLIB_SHA1 (1)
-#define MICROPY_PY_HASHLIB_MD5 (1)
+#define MICROPY_SCHEDULER_DEPTH (8)
 #define MICROPY_PY_HASHLIB_SHA256 (1)
 #define MICROPY_PY_CRYPTOLIB (1)
 #define MICROPY_PY_CRYPTOLIB_CTR (0)
 #define MICROPY_PY_MICROPYTHON_HEAP_LOCKED (1)
-

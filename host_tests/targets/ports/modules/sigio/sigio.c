@@ -4,7 +4,7 @@
 // the way an ESP32's peripherals interrupt Python. One descriptor, one callback.
 // sigio.clock(us): the clock stands at `us` (modulo 2**32; never goes back) until the next call,
 // for time.ticks_*() and asyncio alike. Before the first call the clock is the machine's own.
-// sigio.micros(): that clock, modulo 2**32.
+// sigio.micros(), sigio.seconds(): that clock, modulo 2**32.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -143,11 +143,17 @@ static mp_obj_t sigio_micros(void) {
 }
 static MP_DEFINE_CONST_FUN_OBJ_0(sigio_micros_obj, sigio_micros);
 
+static mp_obj_t sigio_seconds(void) {
+    return mp_obj_new_int_from_uint(turned ? turned_us / 1000000 : now_us() / 1000000);
+}
+static MP_DEFINE_CONST_FUN_OBJ_0(sigio_seconds_obj, sigio_seconds);
+
 static const mp_rom_map_elem_t sigio_globals_table[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR_sigio) },
     { MP_ROM_QSTR(MP_QSTR_watch), MP_ROM_PTR(&sigio_watch_obj) },
     { MP_ROM_QSTR(MP_QSTR_clock), MP_ROM_PTR(&sigio_clock_obj) },
     { MP_ROM_QSTR(MP_QSTR_micros), MP_ROM_PTR(&sigio_micros_obj) },
+    { MP_ROM_QSTR(MP_QSTR_seconds), MP_ROM_PTR(&sigio_seconds_obj) },
 };
 static MP_DEFINE_CONST_DICT(sigio_globals, sigio_globals_table);
 
