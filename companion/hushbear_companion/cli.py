@@ -1,0 +1,501 @@
+"""The `hushbear` command: the phone's side of a toy, from a terminal.
+
+Exit codes and the keys that --json prints are listed in companion/README.md and stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+import typer.core
+from typer.exceptions import TyperException
+
+from . import link
+from .errors import HushbearError, NoSuchMessage, NoToyInSight, UsageError
+from .keystore import KeyStore, Toy
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .output import Output
+    from .records import Entry
+
+T = TypeVar("T")
+
+INTERRUPTED = 130
+
+
+class _Group(typer.core.TyperGroup):
+    """Turns every error into one line, or one JSON object, and an exit code."""
+
+    def main(self, args: Any = None, *_: Any, **options: Any) -> Any:
+        arguments = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in arguments
+        options["standalone_mode"] = False
+        error: HushbearError
+        try:
+            sys.exit(super().main(arguments, **options) or 0)
+        except HushbearError as raised:
+            error = raised
+        except TyperException as raised:
+            error = UsageError(_sentence(raised.format_message()), "See `hushbear --help`.")
+        except (typer.Abort, KeyboardInterrupt):
+            error = HushbearError("Stopped.", "The same command again goes on from here.")
+            error.code, error.exit_code = "interrupted", INTERRUPTED
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except Exception as raised:
+            if os.environ.get("HUSHBEAR_DEBUG"):
+                raise
+            error = HushbearError(
+                f"The companion itself failed ({type(raised).__name__}: {raised}).",
+                "Set HUSHBEAR_DEBUG=1 to see where, and report it.",
+            )
+        from .output import report
+
+        report(error, as_json)
+        sys.exit(error.exit_code)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Send voice messages to a Hushbear toy and fetch its answers.",
+)
+toys_app = typer.Typer(no_args_is_help=True, help="The toys that are known here.")
+app.add_typer(toys_app, name="toys")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ToyOption = Annotated[
+    str | None, typer.Option("--toy", metavar="NAME", help="Which toy, if several are known.")
+]
+RadioOption = Annotated[
+    str | None,
+    typer.Option(
+        "--radio",
+        metavar="SPEC",
+        envvar="HUSHBEAR_RADIO",
+        help="A bumble transport instead of this computer's Bluetooth, e.g. "
+        "tcp-client:127.0.0.1:9000.",
+    ),
+]
+
+
+@app.command()
+def scan(
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="How long to listen.")] = 5.0,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the toys near by. They are anonymous: whose one is, only connecting tells."""
+    from .transport import open_radio
+
+    async def listen() -> list[Any]:
+        async with open_radio(radio) as air:
+            return await air.sightings(seconds)
+
+    seen = asyncio.run(listen())
+    if not seen:
+        raise NoToyInSight("No toy is in sight.")
+    _output(as_json).table(
+        {"toys": [{"address": toy.address, "rssi": toy.rssi} for toy in seen]},
+        ("address", "signal"),
+        [[toy.address, f"{toy.rssi} dBm"] for toy in seen],
+    )
+
+
+@app.command()
+def add(
+    text: Annotated[
+        str,
+        typer.Argument(metavar="LINK", help="hushbear://toy/… as text; - reads it from stdin."),
+    ] = "-",
+    name: Annotated[str | None, typer.Option(help="What to call the toy here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remember a toy from the link, or the QR code's text, that its set-up printed."""
+    if text == "-":
+        if sys.stdin.isatty():
+            print("Paste the link:", file=sys.stderr)
+        text = sys.stdin.readline(1000)
+    key = link.parse_link(text).key
+    store = KeyStore()
+    if name is None:
+        name = next((toy.name for toy in store.toys() if toy.key == key), "bear")
+    toy = store.add(name, key)
+    _output(as_json).result({"toy": toy.name}, f"{toy.name} is known now.")
+
+
+@app.command()
+def send(
+    file: Annotated[Path, typer.Argument(help="A WAV, FLAC or OGG of up to a minute.")],
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a recording to the toy."""
+    from . import message
+    from .outbox import Outbox
+
+    to = KeyStore().get(toy)
+    output = _output(as_json)
+    outbox = Outbox()
+    content, kept = outbox.prepare(to, file)
+    seconds = message.duration(len(content))
+
+    async def work(client: Client) -> None:
+        with output.progress(f"Sending to {to.name}") as progress:
+            await client.send(content, progress)
+
+    _with_toy(to, radio, output, work)
+    outbox.confirmed(kept)
+    header, _ = message.parse(content)
+    output.result(
+        {
+            "toy": to.name,
+            "file": str(file),
+            "id": header.id.hex(),
+            "size": len(content),
+            "seconds": round(seconds, 2),
+        },
+        f"{to.name} has it: {seconds:.1f} s, message {header.id.hex()[:8]}.",
+    )
+
+
+@app.command()
+def fetch(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the WAV files go.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also messages that were fetched before.")
+    ] = False,
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch what the child recorded, as WAV files."""
+    from . import inbox
+    from .errors import BadMessage, Damaged
+    from .output import error_values, iso
+    from .records import Box
+
+    source = KeyStore().get(toy)
+    output = _output(as_json)
+    inbox.prepare(directory)
+    fetched: list[tuple[Entry, Path]] = []
+    failed: list[tuple[Entry, HushbearError]] = []
+
+    async def work(client: Client) -> None:
+        entries = [e for e in await client.entries(Box.OUTBOX) if everything or not e.done]
+        for number, entry in enumerate(entries, 1):
+            with output.progress(f"Fetching {number} of {len(entries)}") as progress:
+                try:
+                    path = await inbox.fetch_into(client, entry, directory, progress)
+                except (BadMessage, Damaged, NoSuchMessage) as error:
+                    failed.append((entry, error))  # the others are none the worse for it
+                    continue
+            fetched.append((entry, path))
+            output.waiting(f"{path} ({entry.seconds:.1f} s)")
+
+    _with_toy(source, radio, output, work)
+    output.result(
+        {
+            "toy": source.name,
+            "fetched": [
+                {
+                    "id": entry.id.hex(),
+                    "file": str(path),
+                    "seconds": round(entry.seconds, 2),
+                    "time": iso(entry.time),
+                }
+                for entry, path in fetched
+            ],
+            "failed": [
+                {"id": entry.id.hex(), "error": error_values(error)} for entry, error in failed
+            ],
+        },
+        f"{_messages(len(fetched))} fetched." if fetched else "Nothing new.",
+        *(f"{entry.id.hex()[:8]} failed: {error}" for entry, error in failed),
+    )
+    if failed:
+        raise typer.Exit(failed[0][1].exit_code)
+
+
+@app.command("list")
+def list_messages(
+    toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOption = False
+) -> None:
+    """Show the messages on the toy."""
+    from .output import entry_values, sender_name, when
+    from .records import Box
+
+    source = KeyStore().get(toy)
+    output = _output(as_json)
+
+    async def work(client: Client) -> list[Entry]:
+        return await client.entries(Box.INBOX) + await client.entries(Box.OUTBOX)
+
+    entries = _with_toy(source, radio, output, work)
+    state = {
+        (Box.INBOX, False): "not heard yet",
+        (Box.INBOX, True): "heard",
+        (Box.OUTBOX, False): "not fetched yet",
+        (Box.OUTBOX, True): "fetched",
+    }
+    values = {
+        "toy": source.name,
+        "messages": [entry_values(entry, source.sender) for entry in entries],
+    }
+    if not entries and not as_json:
+        output.result(values, f"{source.name} has no messages.")
+        return
+    output.table(
+        values,
+        ("id", "box", "from", "time", "length", "state"),
+        [
+            [
+                entry.id.hex()[:8],
+                entry.box.name.lower(),
+                sender_name(entry.sender, source.sender),
+                when(entry.time),
+                f"{entry.seconds:.1f} s",
+                state[entry.box, entry.done],
+            ]
+            for entry in entries
+        ],
+    )
+
+
+@app.command()
+def delete(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or how they begin.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what was not heard or fetched yet.")
+    ] = False,
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete messages on the toy."""
+    from .client import find
+    from .records import Box
+
+    source = KeyStore().get(toy)
+    output = _output(as_json)
+
+    async def work(client: Client) -> list[Entry]:
+        entries = await client.entries(Box.INBOX) + await client.entries(Box.OUTBOX)
+        chosen = [find(entries, text) for text in dict.fromkeys(ids)]
+        for entry in chosen:
+            if not entry.done and not force:
+                state = "heard" if entry.box is Box.INBOX else "fetched"
+                raise UsageError(
+                    f"Message {entry.id.hex()[:8]} was not {state} yet; nothing was deleted.",
+                    "Delete it all the same with --force.",
+                )
+        for entry in chosen:
+            await client.delete(entry.box, entry.id)
+        return chosen
+
+    gone = _with_toy(source, radio, output, work)
+    output.result(
+        {
+            "toy": source.name,
+            "deleted": [{"id": e.id.hex(), "box": e.box.name.lower()} for e in gone],
+        },
+        f"{_messages(len(gone))} deleted.",
+    )
+
+
+@app.command()
+def status(toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOption = False) -> None:
+    """Show how the toy is."""
+    from .output import status_values, when
+
+    source = KeyStore().get(toy)
+    output = _output(as_json)
+    now = _with_toy(source, radio, output, lambda client: client.status())
+    battery = f"{now.battery_mv / 1000:.2f} V" if now.battery_mv else "not measured"
+    output.result(
+        {"toy": source.name, **status_values(now)},
+        f"{source.name}: {now.doing.name.lower()}{', quiet hours' if now.quiet_now else ''}",
+        f"inbox     {_messages(now.inbox)}, {now.unheard} not heard yet",
+        f"outbox    {_messages(now.outbox)}, {now.unfetched} not fetched yet",
+        f"room      {now.free // 1024} kB of {now.total // 1024} kB free",
+        f"battery   {battery}",
+        f"clock     {when(now.clock)}",
+        f"firmware  {now.firmware or 'unknown'}, up {now.uptime // 60} min, "
+        f"{now.heap_free // 1024} kB of memory free",
+        *([f"crash log {now.crashlog} bytes: see `hushbear crashlog`"] if now.crashlog else []),
+    )
+
+
+@app.command()
+def settings(
+    volume: Annotated[int | None, typer.Option(help="Volume, 0 to 100 %.")] = None,
+    volume_max: Annotated[int | None, typer.Option(help="Highest volume, 0 to 100 %.")] = None,
+    led: Annotated[int | None, typer.Option(help="LED brightness, 0 to 100 %.")] = None,
+    quiet_hours: Annotated[
+        str | None, typer.Option(metavar="HH:MM-HH:MM|on|off", help="When the toy is silent.")
+    ] = None,
+    record_min: Annotated[
+        float | None, typer.Option(help="Shortest recording, 0.3 to 5 s.")
+    ] = None,
+    record_max: Annotated[int | None, typer.Option(help="Longest recording, 1 to 60 s.")] = None,
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the toy's settings; with options, change them first."""
+    from .output import clock_time, settings_values
+    from .records import Settings
+
+    changes: dict[str, Any] = {"volume": volume, "volume_max": volume_max, "led": led}
+    if record_min is not None:
+        changes["record_min_ms"] = round(record_min * 1000)
+    changes["record_max_s"] = record_max
+    changes |= parse_quiet_hours(quiet_hours)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    Settings(0, 0, 0, False, 0, 0, 300, 1).changed(**changes)  # before anything is sent
+    source = KeyStore().get(toy)
+    output = _output(as_json)
+
+    async def work(client: Client) -> Settings:
+        current = await client.settings()
+        if changes:
+            await client.configure(current.changed(**changes))
+            current = await client.settings()
+        return current
+
+    now = _with_toy(source, radio, output, work)
+    hours = f"{clock_time(now.quiet_from)}-{clock_time(now.quiet_to)}"
+    output.result(
+        {"toy": source.name, "settings": settings_values(now)},
+        f"volume       {now.volume} %, at most {now.volume_max} %",
+        f"led          {now.led} %",
+        f"quiet hours  {hours if now.quiet else 'off'}",
+        f"recordings   {now.record_min_ms / 1000:g} to {now.record_max_s} s",
+    )
+
+
+@app.command()
+def crashlog(
+    clear: Annotated[bool, typer.Option("--clear", help="Empty it after showing it.")] = False,
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what went wrong on the toy."""
+    source = KeyStore().get(toy)
+    output = _output(as_json)
+
+    async def work(client: Client) -> str:
+        text = await client.crashlog()
+        if clear:
+            await client.clear_crashlog()
+        return text
+
+    text = _with_toy(source, radio, output, work)
+    output.result(
+        {"toy": source.name, "crashlog": text, "cleared": clear},
+        text.rstrip("\n") or "The crash log is empty.",
+    )
+
+
+@toys_app.command("list")
+def toys_list(as_json: JsonOption = False) -> None:
+    """Show the toys that are known here."""
+    names = [toy.name for toy in KeyStore().toys()]
+    _output(as_json).result(
+        {"toys": [{"name": name} for name in names]}, *(names or ["No toy is known here yet."])
+    )
+
+
+@toys_app.command("show")
+def toys_show(
+    toy: Annotated[str | None, typer.Argument(metavar="NAME")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the QR code here.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the QR code here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a toy's link as a QR code, for your other phone. It is the key: keep it secret."""
+    known = KeyStore().get(toy)
+    secret = link.ToyLink(known.key)
+    if png:
+        link.save_png(secret, png)
+    if svg:
+        link.save_svg(secret, svg)
+    if as_json:
+        values = {"png": png and str(png), "svg": svg and str(svg)}
+        _output(as_json).result({"toy": known.name, "link": str(secret), **values})
+    elif not (png or svg):
+        link.show(secret)
+
+
+@toys_app.command("forget")
+def toys_forget(
+    toy: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOption = False
+) -> None:
+    """Forget a toy and its key. The toy itself keeps its messages."""
+    gone = KeyStore().remove(toy)
+    _output(as_json).result({"toy": gone.name}, f"{gone.name} is forgotten.")
+
+
+def parse_quiet_hours(text: str | None) -> dict[str, Any]:
+    """Return what "20:00-07:00", "on", "off" or nothing changes in the settings."""
+    if text is None:
+        return {}
+    if text in ("on", "off"):
+        return {"quiet": text == "on"}
+    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)", text, re.ASCII)
+    if match is None:
+        raise UsageError(f"{text!r} are no quiet hours.", "Write them as 20:00-07:00, or off.")
+    start, end = int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
+    if start == end:
+        raise UsageError("Quiet hours need an end other than their beginning.", "Or write off.")
+    return {"quiet": True, "quiet_from": start, "quiet_to": end}
+
+
+def _with_toy(
+    toy: Toy, radio: str | None, output: Output, work: Callable[[Client], Awaitable[T]]
+) -> T:
+    from .client import Client
+    from .transport import open_radio
+
+    async def run() -> T:
+        async with (
+            open_radio(radio) as air,
+            Client(toy.key, air, waiting=output.waiting) as client,
+        ):
+            return await work(client)
+
+    return asyncio.run(run())
+
+
+def _output(as_json: bool) -> Output:
+    from .output import Output
+
+    return Output(as_json)
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith(".") else text + "."
+
+
+def main() -> None:
+    """Run the command."""
+    app()

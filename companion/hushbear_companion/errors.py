@@ -1,0 +1,155 @@
+"""What can go wrong, one class for each thing that a caller handles differently.
+
+A message says what happened, `hint` what to try next. `code` is the stable name that `--json`
+prints, `exit_code` what the command returns.
+"""
+
+from __future__ import annotations
+
+
+class HushbearError(Exception):
+    """Base of every error that the companion raises on purpose."""
+
+    code = "failed"
+    exit_code = 1
+    hint = ""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(HushbearError):
+    """The command was called in a way that makes no sense."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class BadLink(UsageError):
+    """A text that is no hushbear:// link."""
+
+    code = "bad-link"
+    hint = "Copy the whole hushbear:// line that set-up printed, or scan its QR code again."
+
+
+class NoToyInSight(HushbearError):
+    """No toy advertises near by."""
+
+    code = "not-found"
+    exit_code = 3
+    hint = "Bring the toy within a few metres, see that it is switched on, and try again."
+
+
+class NotThisToy(HushbearError):
+    """A toy did not answer to the key: it is another family's, or it has forgotten this phone."""
+
+    code = "refused"
+    exit_code = 4
+    hint = (
+        "Bring your own toy nearer; if it is the only one here, run its set-up and add it again."
+    )
+
+
+class LinkLost(HushbearError):
+    """The connection ended, or the toy stopped answering. What was confirmed stays."""
+
+    code = "link-lost"
+    exit_code = 5
+    hint = "Go nearer to the toy and run the same command again; it goes on where it stopped."
+
+
+class BadAudio(HushbearError):
+    """A file that cannot be sent."""
+
+    code = "bad-file"
+    exit_code = 6
+
+
+class BadMessage(HushbearError):
+    """Bytes that are not a message."""
+
+    code = "bad-message"
+    exit_code = 6
+    hint = "Update the companion, or send the recording again."
+
+
+class FileProblem(HushbearError):
+    """A file or directory that could not be read or written."""
+
+    code = "file-problem"
+    exit_code = 6
+
+
+class ToyFull(HushbearError):
+    """The toy has no room."""
+
+    code = "toy-full"
+    exit_code = 7
+    hint = "Delete messages (`hushbear list`, `hushbear delete ID`), or let the child hear some."
+
+
+class NoSuchMessage(HushbearError):
+    """No message, or no toy, of that name."""
+
+    code = "no-such-message"
+    exit_code = 8
+    hint = "See `hushbear list`."
+
+
+class NoSuchToy(HushbearError):
+    """No toy of that name is known here."""
+
+    code = "no-such-toy"
+    exit_code = 8
+
+
+class ToyBusy(HushbearError):
+    """Another phone is sending, or the message is being played."""
+
+    code = "toy-busy"
+    exit_code = 9
+    hint = "Wait a moment and try again."
+
+
+class ToyFailed(HushbearError):
+    """The toy answered that it could not do it."""
+
+    code = "toy-failed"
+    exit_code = 10
+    hint = "Read the toy's crash log with `hushbear crashlog`, and try again."
+
+
+class Damaged(ToyFailed):
+    """A message does not match its digest, again and again."""
+
+    code = "damaged"
+    hint = "Try again; if it stays so, delete that message."
+
+
+class ToyMisbehaves(HushbearError):
+    """A toy that has the key said something impossible."""
+
+    code = "misbehaves"
+    exit_code = 10
+    hint = "Update the toy and the companion to the same version."
+
+
+class KeysUnsafe(HushbearError):
+    """The keys file can be read by others, or is damaged."""
+
+    code = "keys-unsafe"
+    exit_code = 11
+
+
+class NoBluetooth(HushbearError):
+    """This computer's Bluetooth cannot be used."""
+
+    code = "no-bluetooth"
+    exit_code = 12
+    hint = "Switch Bluetooth on and allow this program to use it."

@@ -1,0 +1,207 @@
+"""The toys that this phone knows: names and keys in one file that only its owner can read.
+
+JSON in the platform's configuration directory, or in $HUSHBEAR_CONFIG. A change writes a new file
+and renames it, so that a power cut leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import message
+from .errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
+from .link import decode_key, encode_key
+
+VERSION = 1
+_FILE = "toys.json"
+_SIZE_MAX = 1 << 20
+_NAME = re.compile(r"[\w][\w .'-]{0,39}", re.UNICODE)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A toy: its name here, its key, and the opaque sender id that this phone puts in messages."""
+
+    name: str
+    key: bytes = field(repr=False)
+    sender: bytes
+
+
+def config_directory() -> Path:
+    """Return where the companion keeps its files."""
+    override = os.environ.get("HUSHBEAR_CONFIG")
+    if override:
+        return Path(override)
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("hushbear", appauthor=False))
+
+
+def check_name(name: str) -> str:
+    """Return `name` without blanks round it, or raise UsageError."""
+    name = name.strip()
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "A toy's name is 1 to 40 letters, digits, blanks, dots, quotes or dashes.",
+            "Choose another with --name.",
+        )
+    return name
+
+
+class KeyStore:
+    """The toys in one directory. Every method reads or writes the file; nothing is kept."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or config_directory()
+        self.path = self.directory / _FILE
+
+    def toys(self) -> list[Toy]:
+        """Return the toys in the order in which they were added."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise KeysUnsafe(f"{self.path} cannot be read: {error.strerror}.") from None
+        with os.fdopen(descriptor, "rb") as file:
+            self._check_private(os.fstat(descriptor))
+            content = file.read(_SIZE_MAX + 1)
+        try:
+            return _parse(content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadLink):
+            raise KeysUnsafe(
+                f"{self.path} is damaged.",
+                "Move it away and add your toys again from their links.",
+            ) from None
+
+    def get(self, name: str | None) -> Toy:
+        """Return the toy of that name; without a name, the only one there is."""
+        toys = self.toys()
+        if not toys:
+            raise NoSuchToy("No toy is known here yet.", "Add one: `hushbear add LINK`.")
+        names = ", ".join(toy.name for toy in toys)
+        if name is None:
+            if len(toys) > 1:
+                raise UsageError(f"Several toys are known: {names}.", "Choose with --toy NAME.")
+            return toys[0]
+        for toy in toys:
+            if toy.name.casefold() == name.strip().casefold():
+                return toy
+        raise NoSuchToy(f"No toy is called {name!r} here.", f"Known: {names}.")
+
+    def add(self, name: str, key: bytes) -> Toy:
+        """Remember a toy. The same key again only changes the name; a name taken is refused."""
+        name = check_name(name)
+        with self._locked():
+            toys = self.toys()
+            if any(toy.name.casefold() == name.casefold() and toy.key != key for toy in toys):
+                raise UsageError(
+                    f"A toy called {name!r} is known already.",
+                    "Choose another with --name, or `hushbear toys forget` the old one.",
+                )
+            known = next((toy for toy in toys if toy.key == key), None)
+            toy = Toy(name, key, known.sender if known else os.urandom(message.SENDER_SIZE))
+            self._write([toy if old.key == key else old for old in toys] + [toy] * (not known))
+        return toy
+
+    def remove(self, name: str) -> Toy:
+        """Forget a toy and its key."""
+        with self._locked():
+            gone = self.get(name)
+            self._write([toy for toy in self.toys() if toy != gone])
+        return gone
+
+    def _check_private(self, status: os.stat_result) -> None:
+        if os.name != "posix":
+            return
+        if not stat.S_ISREG(status.st_mode):
+            raise KeysUnsafe(f"{self.path} is not a file.", "Move it away.")
+        if status.st_uid not in (os.getuid(), 0):
+            raise KeysUnsafe(
+                f"{self.path} belongs to another user.",
+                f"Move it away, or chown it to {os.getuid()}.",
+            )
+        if status.st_mode & 0o077:
+            raise KeysUnsafe(
+                f"{self.path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}), "
+                "so the keys in it may be known to them.",
+                f"If nobody else uses this computer: `chmod 600 {self.path}`; "
+                "otherwise run the toys' set-up again for new keys.",
+            )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time change the file."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.name == "posix":
+                self.directory.chmod(0o700)
+            with open(self.directory / ".lock", "wb") as lock:
+                with contextlib.suppress(ImportError):
+                    import fcntl
+
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise FileProblem(
+                f"{self.directory} cannot be written: {error.strerror}.",
+                "Make room or mend its permissions, or set HUSHBEAR_CONFIG.",
+            ) from None
+
+    def _write(self, toys: list[Toy]) -> None:
+        rows = [
+            {"name": toy.name, "key": encode_key(toy.key), "sender": toy.sender.hex()}
+            for toy in toys
+        ]
+        content = json.dumps({"version": VERSION, "toys": rows}, indent=1, ensure_ascii=False)
+        write_private(self.path, content.encode() + b"\n")
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Put `content` in place of the file at `path`, whole or not at all, mode 0600, on disk."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a directory survive a power cut, where the platform can."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _parse(content: bytes) -> list[Toy]:
+    if len(content) > _SIZE_MAX:
+        raise ValueError("too large")
+    parsed: Any = json.loads(content)
+    if parsed["version"] != VERSION:
+        raise ValueError("unknown version")
+    toys = []
+    for row in parsed["toys"]:
+        sender = bytes.fromhex(row["sender"])
+        if len(sender) != message.SENDER_SIZE or not _NAME.fullmatch(row["name"]):
+            raise ValueError("impossible entry")
+        toys.append(Toy(row["name"], decode_key(row["key"]), sender))
+    return toys
