@@ -1,10 +1,10 @@
-"""Small files that are replaced whole: after a power cut the old contents or the new, never a mix."""
+"""Small files that are replaced whole: after a power cut the old or the new, never a mix."""
 
 import os
 
 
 def replace(path, *pieces):
-    """Write `pieces` as the contents of `path`. Raises OSError, and then the old contents stand."""
+    """Write `pieces` as the contents of `path`, or raise OSError and leave the old ones."""
     temporary = path + ".tmp"
     with open(temporary, "wb") as file:
         for piece in pieces:

@@ -1,12 +1,13 @@
 """The time of day, once a phone has said it.
 
-    Clock(rtc, path="/clock.bin")  rtc: machine.RTC(), which goes on through every restart but
-                                   loss of power
-    .set(unix, offset_minutes)     ValueError if implausible; offset east of UTC
-    .now()                         Unix seconds, 0 if not set
-    .minute_of_day()               local, -1 if not set
-    .uptime()                      seconds since this object was made, whatever is set
-    within(minute, start, end)     whether a minute of the day is in [start, end), over midnight too
+Clock(rtc, path="/clock.bin")  rtc: machine.RTC(), which goes on through every restart but
+                               loss of power
+.set(unix, offset_minutes)     ValueError if implausible; offset east of UTC
+.now()                         Unix seconds, 0 if not set
+.minute_of_day()               local, -1 if not set
+.uptime()                      seconds since this object was made, whatever is set
+within(minute, start, end)     whether a minute of the day is in [start, end), which may go
+                               over midnight
 """
 
 import struct

@@ -1,9 +1,9 @@
 """The 32-byte key (PSK) of each paired phone, in the ESP32's NVS, namespace "hushbear".
 
-    Keys(nvs=None)
-    .psks() -> list of (slot, key)
-    .add(key) -> slot       the slot it has already, if it was there; KeysFull if all 8 are taken
-    .remove(slot)           takes effect at once; KeyError if that slot is empty
+Keys(nvs=None)
+.psks() -> list of (slot, key)
+.add(key) -> slot       the slot it has already, if it was there; KeysFull if all 8 are taken
+.remove(slot)           takes effect at once; KeyError if that slot is empty
 """
 
 SLOTS = 8

@@ -48,7 +48,7 @@ class Settings:
         )
 
     def apply(self, body):
-        """Take new settings: ValueError if one is out of range, OSError if they cannot be saved."""
+        """Take new settings: ValueError if out of range, OSError if not saved."""
         values = _check(body)
         if self.pack() != body:
             content = _MAGIC + body

@@ -1,6 +1,6 @@
 """What the set-up tool runs on the toy over USB.
 
-    setup.add_phone()    makes a key, stores it, prints one line: the link for the phone
+setup.add_phone()    makes a key, stores it, prints one line: the link for the phone
 """
 
 import os

@@ -28,7 +28,189 @@
 Every method may raise StoreError for a failing flash. An error carries the `.status` for a phone.
 
 When the flash is full, the oldest messages that nobody waits for make room: heard ones in the
-inbox, fetched ones in the outbox; unfinished receptions go first. What was not heard or not fetched
-is never given up: StoreFull is raised instead, and nothing was deleted. Neither box may take
-more than three quarters of the room, so that family who send a lot leave the child room to answer.
+inbox, fetched ones in the outbox; unfinished receptions go first. What was not heard or not
+fetched is never given up: StoreFull is raised instead, and nothing was deleted. Neither box may
+take more than three quarters of the room: however much the family sends, the child can answer.
 """
+
+import asyncio
+import os
+from hashlib import sha256
+
+from hushbear.container import BLOCK_ALIGN, HEADER_SIZE, SIZE_MAX
+from hushbear.store.errors import (
+    Busy,
+    Damaged,
+    Malformed,
+    NotFound,
+    OutOfRange,
+    StoreError,
+    StoreFull,
+    from_os,
+)
+from hushbear.store.index import Entry, Index, Reader
+from hushbear.store.receive import Receiver
+from hushbear.store.record import Recording
+from hushbear.store.room import Room
+from hushbear.wire import INBOX, OUTBOX
+
+__all__ = (
+    "Busy",
+    "Damaged",
+    "Entry",
+    "Malformed",
+    "NotFound",
+    "OutOfRange",
+    "Reader",
+    "Recording",
+    "Store",
+    "StoreError",
+    "StoreFull",
+)
+
+RECORD_BLOCKS_MIN = 64  # 2 s of sound: with room for less, no recording is begun
+_SLICE = 1024  # bytes per read while hashing
+_READS = 4  # reads between two turns of the other tasks
+_ENOENT = 2
+_EEXIST = 17
+
+
+class Store:
+    def __init__(self, root="/msg", reserve=24, log=print):
+        self._root = root
+        self._index = Index(root, log)
+        self._receiver = Receiver(self._index, root + "/part", self.sha256)
+        self._room = Room(self._index, self._receiver, reserve)
+        self._record_path = root + "/part/recording"
+        self._heard = None  # id
+        self._scratch = bytearray(_SLICE)
+        self.entries = self._index.entries
+        self.find = self._index.find
+        self.count = self._index.count
+        self.waiting = self._index.waiting
+        self.append = self._receiver.append
+        self.suspend = self._receiver.suspend
+        self.commit = self._receiver.commit
+        self.free = self._room.free
+        self.total = self._room.total
+
+    def boot(self):
+        try:
+            for path in (
+                self._root,
+                self._root + "/in",
+                self._root + "/out",
+                self._root + "/part",
+            ):
+                _make_directory(path)
+            _remove(self._record_path)  # nobody let go of the paw: not a message
+            self._index.boot(os.statvfs(self._root)[0])
+            self._receiver.boot()
+            self._room.boot(os.statvfs(self._root)[3])
+        except OSError as error:
+            raise from_os(error)
+        for entry in self.entries(INBOX):
+            if entry.done:
+                self._heard = entry.id
+
+    def oldest_unheard(self):
+        for entry in self.entries(INBOX):
+            if not entry.done:
+                return entry
+        return None
+
+    def last_heard(self):
+        return None if self._heard is None else self.find(INBOX, self._heard)
+
+    def mark_done(self, box, message_id):
+        entry = self._index.get(box, message_id)
+        try:
+            if not entry.done:
+                self._index.mark_done(box, entry)
+        except OSError as error:
+            raise from_os(error)
+        if box == INBOX:
+            self._heard = entry.id
+
+    def delete(self, box, message_id):
+        entry = self._index.get(box, message_id)
+        if self._index.is_open(box, message_id):
+            raise Busy("the message is open")
+        try:
+            self._index.delete(box, entry)
+        except OSError as error:
+            raise from_os(error)
+
+    def open(self, box, message_id):
+        entry = self._index.get(box, message_id)
+        try:
+            return self._index.open(box, entry)
+        except OSError as error:
+            raise from_os(error)
+
+    async def digest(self, box, message_id):
+        with self.open(box, message_id) as reader:
+            try:
+                return await self.sha256(reader)
+            except OSError as error:
+                raise from_os(error)
+
+    async def sha256(self, file):
+        """Return the SHA-256 of what is left of an open file; other tasks run in between."""
+        digest = sha256()
+        buf = self._scratch  # shared: it holds nothing while we sleep
+        reads = 0
+        while True:
+            n = file.readinto(buf)
+            if n == len(buf):
+                digest.update(buf)
+            elif n:
+                digest.update(memoryview(buf)[:n])
+            else:
+                return digest.digest()
+            reads += 1
+            if reads % _READS == 0:
+                await asyncio.sleep(0)
+
+    def offer(self, message_id, size, digest):
+        try:
+            return self._receiver.offer(message_id, size, digest, self._room)
+        except OSError as error:
+            raise from_os(error)
+
+    def record(self, header, size_max=SIZE_MAX):
+        room = self._room
+        if room.recording is not None:
+            raise Busy("a recording is under way")
+        wanted = (size_max - HEADER_SIZE) // BLOCK_ALIGN
+        blocks = min(wanted, (room.reachable(OUTBOX) - HEADER_SIZE) // BLOCK_ALIGN)
+        if blocks < min(wanted, RECORD_BLOCKS_MIN):
+            raise StoreFull("no room to record")
+        limit = HEADER_SIZE + blocks * BLOCK_ALIGN
+        try:
+            room.make(OUTBOX, room.blocks(limit))
+            room.recording = Recording(
+                self._index, self._record_path, header, limit, self._recorded
+            )
+        except OSError as error:
+            raise from_os(error)
+        return room.recording
+
+    def _recorded(self):
+        self._room.recording = None
+
+
+def _make_directory(path):
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        if error.errno != _EEXIST:
+            raise
+
+
+def _remove(path):
+    try:
+        os.remove(path)
+    except OSError as error:
+        if error.errno != _ENOENT:
+            raise

@@ -1,7 +1,7 @@
 """File names and block arithmetic of the store.
 
-    in/00000007-<id>.new                   message: sequence number and id, in hexadecimal
-    part/<id>-<size>-<start of digest>     message that is being received
+in/00000007-<id>.new                   message: sequence number and id, in hexadecimal
+part/<id>-<size>-<start of digest>     message that is being received
 """
 
 from binascii import hexlify, unhexlify

@@ -1,0 +1,156 @@
+"""Which messages there are: found once at boot, then kept in order of arrival in memory."""
+
+import os
+import struct
+from collections import namedtuple
+
+from hushbear.container import HEADER_SIZE, ContainerError, check_size, parse_header
+from hushbear.store.errors import NotFound
+from hushbear.store.gone import Gone
+from hushbear.store.names import blocks_for, message_name, parse_message_name
+from hushbear.wire import DONE, ENTRY, INBOX, OUTBOX
+
+Entry = namedtuple("Entry", ("sequence", "id", "sender", "size", "time", "done"))
+
+_DIRECTORY = 0x4000
+_SIZE_AT = struct.calcsize("<I16s8s")
+_FLAGS_AT = struct.calcsize(ENTRY) - 1
+
+
+class Reader:
+    """A message that is open: it is not deleted before it is closed."""
+
+    def __init__(self, path, key, opened):
+        self._file = open(path, "rb")
+        self.size = key[2]
+        self.readinto = self._file.readinto  # straight to littlefs: allocates nothing
+        self.seek = self._file.seek
+        self._key = key
+        self._opened = opened
+        opened.append(key)
+
+    def close(self):
+        if self._key is not None:
+            self._opened.remove(self._key)
+            self._key = None
+            self._file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class Index:
+    def __init__(self, root, log):
+        self._paths = (root + "/in", root + "/out")
+        self._log = log
+        self._boxes = ([], [])  # packed (wire.ENTRY): 64 bytes of heap each
+        self._opened = []
+        self._gone = Gone(root + "/gone", log)
+        self._next = 1  # sequence number of the next message
+
+    def boot(self, block_size):
+        self.block_size = block_size
+        self._next = max(self._gone.load(), self._scan(INBOX), self._scan(OUTBOX))
+        for entry in list(self.entries(INBOX)):
+            if entry.id in self._gone:  # the power failed between the two steps of delete()
+                self._remove(INBOX, entry)
+
+    def entries(self, box, after=0):
+        for packed in self._boxes[box]:
+            if struct.unpack_from("<I", packed)[0] > after:
+                yield Entry(*struct.unpack(ENTRY, packed))
+
+    def find(self, box, message_id):
+        at = self._at(box, message_id)
+        return None if at is None else Entry(*struct.unpack(ENTRY, self._boxes[box][at]))
+
+    def get(self, box, message_id):
+        entry = self.find(box, message_id)
+        if entry is None:
+            raise NotFound("no such message")
+        return entry
+
+    def has(self, message_id):
+        """Whether a phone need not send this message (again): it is here, or was deleted."""
+        return self._at(INBOX, message_id) is not None or message_id in self._gone
+
+    def count(self, box):
+        return len(self._boxes[box])
+
+    def waiting(self, box):
+        return sum(not packed[_FLAGS_AT] & DONE for packed in self._boxes[box])
+
+    def blocks(self, box):
+        """Return the flash blocks that the messages of a box take."""
+        return sum(
+            blocks_for(struct.unpack_from("<I", packed, _SIZE_AT)[0], self.block_size)
+            for packed in self._boxes[box]
+        )
+
+    def open(self, box, entry):
+        return Reader(self._path(box, entry), (box, entry.id, entry.size), self._opened)
+
+    def is_open(self, box, message_id):
+        return any(key[0] == box and key[1] == message_id for key in self._opened)
+
+    def adopt(self, box, path, message_id, sender, size, time):
+        """Show the finished file `path` as the newest message: whole and durable on return."""
+        entry = Entry(self._next, message_id, sender, size, time, 0)
+        packed = struct.pack(ENTRY, *entry)
+        os.rename(path, self._path(box, entry))
+        self._next += 1
+        self._boxes[box].append(packed)
+        return entry
+
+    def mark_done(self, box, entry):
+        done = Entry(*entry[:5], DONE)
+        os.rename(self._path(box, entry), self._path(box, done))
+        self._boxes[box][self._at(box, entry.id)] = struct.pack(ENTRY, *done)
+
+    def delete(self, box, entry):
+        # The id first: if the power fails in between, boot() takes the second step.
+        if box == INBOX or entry.sequence + 1 == self._next:
+            self._gone.remember(entry.id if box == INBOX else None, self._next)
+        self._remove(box, entry)
+
+    def _remove(self, box, entry):
+        os.remove(self._path(box, entry))
+        self._boxes[box].pop(self._at(box, entry.id))
+
+    def _scan(self, box):
+        # What does not belong there is left alone; what is damaged is left alone and logged.
+        found = self._boxes[box]
+        found.clear()
+        header = bytearray(HEADER_SIZE)
+        following = 1
+        for name, kind, _, size in os.ilistdir(self._paths[box]):
+            parsed = parse_message_name(name)
+            if parsed is None or kind == _DIRECTORY:
+                continue
+            sequence, message_id, done = parsed
+            following = max(following, sequence + 1)
+            try:
+                check_size(size)
+                with open(self._paths[box] + "/" + name, "rb") as file:
+                    file.readinto(header)
+                found_id, sender, time, _ = parse_header(header)
+                if found_id != message_id or self._at(box, message_id) is not None:
+                    raise ContainerError("wrong id")
+            except (ContainerError, OSError) as error:
+                self._log("store: %s left alone: %s" % (name, error))
+                continue
+            found.append(struct.pack(ENTRY, sequence, message_id, sender, size, time, done))
+        found.sort(key=lambda packed: struct.unpack_from("<I", packed)[0])
+        return following
+
+    def _path(self, box, entry):
+        return self._paths[box] + "/" + message_name(entry.sequence, entry.id, entry.done)
+
+    def _at(self, box, message_id):
+        for at, packed in enumerate(self._boxes[box]):
+            if packed[4:20] == message_id:
+                return at
+        return None

@@ -1,0 +1,202 @@
+"""Receiving a message: a part file that grows, survives restarts, and is moved when whole."""
+
+import os
+
+from hushbear.container import (
+    BLOCK_ALIGN,
+    HEADER_SIZE,
+    ContainerError,
+    check_size,
+    parse_header,
+)
+from hushbear.store.errors import (
+    Busy,
+    Damaged,
+    Malformed,
+    NotFound,
+    OutOfRange,
+    StoreFull,
+    from_os,
+)
+from hushbear.store.names import TAG_SIZE, blocks_for, parse_part_name, part_name
+from hushbear.wire import INBOX
+
+PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
+_SYNC = 16 * 1024  # bytes between two flushes: what a power cut can cost, never what was confirmed
+
+
+class Part:
+    def __init__(self, name, message_id, size, tag, received):
+        self.name = name
+        self.id = message_id
+        self.size = size
+        self.tag = tag
+        self.received = received
+
+
+class Receiver:
+    def __init__(self, index, path, sha256):
+        self._index = index
+        self._path = path
+        self._sha256 = sha256
+        self._parts = []
+        self._active = None
+        self._file = None
+        self._position = 0
+        self._synced = 0
+        self._committing = False
+
+    def boot(self):
+        """Find the parts on flash; those that are of no use any more are removed."""
+        self._parts = []
+        useless = []
+        for name, _, _, size in os.ilistdir(self._path):
+            parsed = parse_part_name(name)
+            if parsed is None:
+                continue
+            message_id, whole, tag = parsed
+            if not 0 < size <= whole or self._index.has(message_id):
+                useless.append(name)
+            else:
+                self._parts.append(Part(name, message_id, whole, tag, size))
+        for name in useless:
+            os.remove(self._path + "/" + name)
+
+    def blocks(self):
+        """Flash blocks that parts take, and that the message being received will take."""
+        size = self._index.block_size
+        return sum(
+            blocks_for(p.size if p is self._active else p.received, size) for p in self._parts
+        )
+
+    def idle(self, part=None):
+        """Return the parts that nobody is sending now, shortest first, without `part`."""
+        parts = [p for p in self._parts if p is not self._active and p is not part]
+        parts.sort(key=lambda p: p.received)
+        return parts
+
+    def drop(self, part):
+        self._parts.remove(part)
+        os.remove(self._path + "/" + part.name)
+
+    def offer(self, message_id, size, digest, room):
+        if self._index.has(message_id):
+            return size
+        try:
+            check_size(size)
+        except ContainerError as error:
+            raise Malformed(str(error))
+        if self._committing or self._active is not None and self._active.id != message_id:
+            raise Busy("another message is being received")
+        self.suspend()
+        tag = bytes(digest[:TAG_SIZE])
+        part = self._find(message_id)
+        if part is not None and (part.size, part.tag) != (size, tag):
+            self.drop(part)  # other contents under this id: what came of them is of no use
+            part = None
+        if part is None:
+            idle = self.idle()
+            if len(idle) >= PARTS_MAX:
+                self.drop(idle[0])
+            part = Part(part_name(message_id, size, tag), bytes(message_id), size, tag, 0)
+        blocks = room.blocks(size)
+        if part in self._parts:
+            blocks -= room.blocks(part.received)
+        room.make(INBOX, blocks, part)
+        # Never past the last block: the whole size means "here already".
+        position = min(part.received, size - BLOCK_ALIGN)
+        self._file = open(self._path + "/" + part.name, "r+b" if part.received else "wb")
+        if part not in self._parts:
+            self._parts.append(part)
+        self._file.seek(position)
+        self._position = self._synced = position
+        self._digest = bytes(digest)
+        self._active = part
+        return position
+
+    def append(self, offset, buf, start, n):
+        part = self._active
+        if part is None or self._committing or offset != self._position:
+            raise OutOfRange("not the bytes that come next")
+        if n <= 0 or offset + n > part.size or start + n > len(buf):
+            raise OutOfRange("past the end")
+        try:
+            if self._file.write(buf, start, n) != n:
+                raise StoreFull("flash full")
+            self._position = offset + n
+            if self._position - self._synced >= _SYNC:
+                self._file.flush()
+                self._synced = self._position
+        except (OSError, StoreFull) as error:
+            self._give_up()
+            raise from_os(error) if isinstance(error, OSError) else error
+        if self._position > part.received:
+            part.received = self._position
+
+    def suspend(self):
+        if self._active is None or self._committing:
+            return
+        part, file = self._active, self._file
+        self._active = self._file = None
+        try:
+            file.close()
+        except OSError as error:
+            self._measure(part)
+            raise from_os(error)
+        if not part.received:
+            self.drop(part)
+
+    async def commit(self, message_id):
+        if self._index.has(message_id):
+            return
+        part = self._active
+        if part is None or part.id != message_id:
+            raise NotFound("not being received")
+        if self._committing:
+            raise Busy("being committed")
+        if self._position != part.size:
+            raise OutOfRange("not all of it came")
+        path = self._path + "/" + part.name
+        self._committing = True
+        try:
+            self._file.close()
+            with open(path, "rb") as file:
+                header = file.read(HEADER_SIZE)
+                file.seek(0)
+                digest = await self._sha256(file)
+            found_id, sender, time, _ = parse_header(header)
+            if digest != self._digest or found_id != message_id:
+                raise ContainerError("not what was announced")
+            self._index.adopt(INBOX, path, message_id, sender, part.size, time)
+            self._parts.remove(part)
+        except ContainerError as error:
+            self.drop(part)
+            raise Damaged(str(error))
+        except OSError as error:
+            self._measure(part)
+            raise from_os(error)
+        finally:  # cancelled: the part stays and can be offered again
+            self._committing = False
+            self._active = self._file = None
+
+    def _find(self, message_id):
+        for part in self._parts:
+            if part.id == message_id:
+                return part
+        return None
+
+    def _give_up(self):
+        # After a failed write littlefs drops what came since the last flush.
+        part, file = self._active, self._file
+        self._active = self._file = None
+        try:
+            file.close()
+        except OSError:
+            pass
+        self._measure(part)
+
+    def _measure(self, part):
+        try:
+            part.received = os.stat(self._path + "/" + part.name)[6]
+        except OSError:
+            part.received = 0
