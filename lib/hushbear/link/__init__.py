@@ -1,8 +1,8 @@
 """The authenticated link: BLE connections, a session on each, and the answers to their requests.
 
-    Link(keys, services)    services: what the phone may reach, see hushbear.link.requests
-    await .run(check_in)    serve for ever; calls `check_in()` at least every 5 s
-    .transferring           a message is on its way
+    Link(keys, services, crashlog)  services: what a phone may reach, see hushbear.link.requests
+    await .run(check_in)            serve for ever; calls `check_in()` every few seconds
+    .transferring                   a message is on its way
 
 Whatever a phone does costs it its connection at most.
 """
@@ -14,9 +14,9 @@ from hushbear.link.session import Frame, Session, SessionOver
 
 
 class Link:
-    def __init__(self, keys, services):
+    def __init__(self, keys, services, crashlog):
         self._keys = keys
-        self._crashlog = services.crashlog
+        self._crashlog = crashlog
         self._requests = Requests(services)
         self._radio = Radio()
         self._gate = Gate()
@@ -27,7 +27,7 @@ class Link:
     def transferring(self):
         return self._requests.transferring
 
-    async def run(self, check_in):
+    async def run(self, check_in=lambda: None):
         await self._radio.run(self._serve, check_in)
 
     async def _serve(self, peer):

@@ -131,14 +131,13 @@ class Requests:
 
     async def _list(self, session, tag, body):
         box, after = _fields(wire.LIST_REQUEST, body)
-        answer = bytearray(1 + wire.ENTRIES_MAX * wire.ENTRY_SIZE)
-        at = 1
+        answer = bytearray(wire.ENTRIES_MAX * wire.ENTRY_SIZE)
+        at = 0
         for e in self._services.store.entries(_box(box), after):
             flags = wire.DONE if e.done else 0
             struct.pack_into(
                 wire.ENTRY, answer, at, e.sequence, e.id, e.sender, e.size, e.time, flags
             )
-            answer[0] += 1
             at += wire.ENTRY_SIZE
             if at == len(answer):
                 break

@@ -1,8 +1,8 @@
 """A session with one phone: the handshake, then sealed records both ways.
 
-Noise_NNpsk0_25519_AESGCM_SHA256 (The Noise Protocol Framework, revision 34), the toy responding. It
-tries the key of each paired phone, so no identity crosses the air. Whatever does not fit ends the
-session without an answer: `SessionOver` says why, to the toy itself and to nobody else.
+Noise_NNpsk0_25519_AESGCM_SHA256 (The Noise Protocol Framework, revision 34) with the toy as
+responder. It tries the key of each paired phone, so no identity crosses the air. Whatever does not
+fit ends the session without an answer: `SessionOver` says why, to the toy and to nobody else.
 """
 
 import asyncio
@@ -112,7 +112,12 @@ class Session:
                 break
         else:
             raise SessionOver("no paired phone's handshake")
-        reply = await responder.write_2()
+        try:
+            for _ in responder.steps():
+                await asyncio.sleep_ms(0)  # Audio goes on meanwhile.
+        except noise.NoiseError as error:
+            raise SessionOver(str(error))
+        reply = responder.write_2()
         self._rx, self._tx = responder.split()
         async with self.outgoing.lock:
             struct.pack_into(wire.FRAME_HEAD, self.outgoing.buffer, 0, len(reply))
