@@ -15,6 +15,12 @@ extern void sigio_restore(uint32_t state);
 #define MICROPY_BEGIN_ATOMIC_SECTION() sigio_block()
 #define MICROPY_END_ATOMIC_SECTION(state) sigio_restore(state)
 
+// The clock can be turned from outside (modules/sigio): virtual time.
+extern uint32_t sigio_ticks_ms(void);
+extern uint32_t sigio_ticks_us(void);
+#define mp_hal_ticks_ms sigio_ticks_ms
+#define mp_hal_ticks_us sigio_ticks_us
+
 // The ESP32 port's choices where they differ from the unix port's.
 #define MICROPY_SCHEDULER_DEPTH (8)
 #define MICROPY_PY_HASHLIB_SHA256 (1)

@@ -3,3 +3,4 @@ ifneq ($(VARIANT_DIR),)
 SIGIO_DIR := $(USERMOD_DIR)
 SRC_USERMOD_C += $(SIGIO_DIR)/sigio.c
 endif
+LDFLAGS += -Wl,--wrap=poll
