@@ -2,5 +2,5 @@
 ifneq ($(VARIANT_DIR),)
 SIGIO_DIR := $(USERMOD_DIR)
 SRC_USERMOD_C += $(SIGIO_DIR)/sigio.c
-endif
 LDFLAGS += -Wl,--wrap=poll
+endif
