@@ -10,6 +10,8 @@ from host_tests.targets import Target
 from host_tests.targets.qemu_riscv import QemuRiscv
 from host_tests.targets.unix import Unix
 
+pytest_plugins = ["host_tests.virtual.fixtures"]
+
 TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv)}
 
 

@@ -44,6 +44,11 @@ class Sys(enum.IntEnum):
     RESET = 5
     STOPPED = 6
     STALL = 7
+    RTC = 8
+    TIMER = 9
+    NVS = 10
+    FLASH = 11
+    CUT = 12
 
 
 # handler(op, payload) -> the answer to a call, now or later; None where there is none
@@ -64,6 +69,7 @@ class Bus:
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.loop = loop or asyncio.get_running_loop()
         self._handlers: dict[int, Handler] = {Channel.SYS: self._on_sys}
+        self.on_system: dict[int, Callable[[bytes], bytes | Awaitable[bytes] | None]] = {}
         self._socket: socket.socket | None = None
         self._received = bytearray()
         self._outbox: list[bytes] = []  # virtual time: goes out with the toy's next turn
@@ -217,7 +223,7 @@ class Bus:
             self._gone()
             return
         self._received += data
-        while len(self._received) >= HEADER.size:
+        while self._socket is not None and len(self._received) >= HEADER.size:
             size, channel, op, clock = HEADER.unpack_from(self._received)
             end = HEADER.size + size
             if len(self._received) < end:
@@ -256,6 +262,8 @@ class Bus:
             self._until = None if us == FOREVER else now_us(self.loop) + self._skew + us
         elif op == Sys.STALL:
             return self._stall(struct.unpack("<I", payload)[0])
+        elif op in self.on_system:
+            return self.on_system[op](payload)
         return None
 
     async def _stall(self, us: int) -> bytes:

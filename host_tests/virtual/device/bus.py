@@ -8,6 +8,7 @@ In real time frames interrupt between bytecodes. In virtual time the clock stand
 firmware computes, and frames come while it sleeps, waits in poll, or has just ended a call.
 """
 
+import gc
 import json
 import micropython
 import os
@@ -15,8 +16,9 @@ import sigio
 import socket
 import struct
 import sys
-import uselect
 from micropython import const
+
+import uselect
 from utime import ticks_diff, ticks_us
 
 SYS = const(0)
@@ -31,10 +33,15 @@ REPLY = const(0x80)
 HELLO = const(1)  # call: begins the conversation; answered with the chip's configuration, JSON
 IDLE = const(2)  # u32 µs: nothing to do for so long (virtual time)
 RUN = const(3)  # from the host: time has passed, or frames came (virtual time)
-MEMORY = const(4)  # call from the host: u32 heap bytes free, u32 in use
+MEMORY = const(4)  # call from the host: u32 heap bytes free, in use, in use with the stand-ins
 RESET = const(5)  # call that is never answered: u8 cause
 STOPPED = const(6)  # main.py ended; str how
 STALL = const(7)  # call: u32 µs during which no callback runs (virtual and real time)
+RTC = const(8)  # u32 s: the clock was set to so many seconds since 2000
+TIMER = const(9)  # u8 id, u8 periodic, u32 µs; 0 µs stops it. From the host: u8 id: it fired
+NVS = const(10)  # call: see esp32.py
+FLASH = const(11)  # call from the host: settings, JSON; the answer: counts, JSON
+CUT = const(12)  # call that is never answered: the power went in the middle of a flash operation
 
 FOREVER = const(0xFFFFFFFF)
 _STEP_US = const(1 << 28)  # µs in one IDLE at most: half the ticks' range is 2**29
@@ -42,6 +49,7 @@ _STEP_US = const(1 << 28)  # µs in one IDLE at most: half the ticks' range is 2
 virtual = os.getenv("HUSHBEAR_TIME") == "virtual"
 
 _handlers = {}
+_registers = {}
 _queue = []  # frames that came while a call was waiting, or in the middle of a callback
 _replies = []  # answers to calls further down the stack
 _busy = False  # somebody is reading frames
@@ -90,12 +98,20 @@ def _read():
     payload = _stream.read(head[0] | head[1] << 8)
     if virtual:
         sigio.clock(struct.unpack_from("<I", head, 4)[0])
+    if head[2] in _registers:
+        _registers[head[2]](head[3], payload)
     return head[2], head[3], payload
 
 
-def on(channel, handler):
-    """Have handler(op, payload) called for the frames of a channel, as an interrupt would be."""
+def on(channel, handler, register=None):
+    """Have handler(op, payload) called for the frames of a channel, as an interrupt would be.
+
+    register(op, payload) is called at once, even while no callback may run: what the hardware
+    does by itself.
+    """
     _handlers[channel] = handler
+    if register:
+        _registers[channel] = register
 
 
 def send(channel, op, payload=b""):
@@ -231,11 +247,19 @@ def idle(us):
         lock(depth)
 
 
-def sleep_us(us):
+def sleep_ms(ms):
     """Sleep in virtual time: callbacks run meanwhile."""
+    while ms > _STEP_US // 1000:
+        sleep_us(_STEP_US // 1000 * 1000)
+        ms -= _STEP_US // 1000
+    sleep_us(ms * 1000)
+
+
+def sleep_us(us):
+    """The same, for up to half the range of the ticks."""
     while us > 0:
         start = ticks_us()
-        idle(min(us, _STEP_US))
+        idle(us)
         us -= ticks_diff(ticks_us(), start)
 
 
@@ -244,14 +268,30 @@ def stall(us):
     call(SYS, STALL, struct.pack("<I", us))
 
 
+system = {}  # op of SYS: handler(payload)
+
+
+def mask(on):
+    """Let no frame interrupt while `on`; return what it was."""
+    global _busy
+    was = _busy
+    _busy = on
+    _kick()
+    return was
+
+
+def _memory(_):
+    gc.collect()
+    free, used = gc.mem_free(), gc.mem_alloc()
+    send(SYS, MEMORY | REPLY, struct.pack("<III", free, used - config["reserved"], used))
+
+
 def _system(op, payload):
-    if op == MEMORY:
-        import gc
-
-        gc.collect()
-        send(SYS, MEMORY | REPLY, struct.pack("<II", gc.mem_free(), gc.mem_alloc()))
+    if op in system:
+        system[op](payload)
 
 
+system[MEMORY] = _memory
 on(SYS, _system)
 config = json.loads(call(SYS, HELLO))  # what the host made this chip to be
 if not virtual:
