@@ -7,7 +7,6 @@ get it as the fixture `target`; see conftest.py.
 from __future__ import annotations
 
 import ast
-import os
 import pathlib
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import ClassVar
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIB = ROOT / "lib"
+BUILD = ROOT / "build"  # what tools/setup has built, a directory for each target
 HEAP = 128 * 1024  # bytes for the script and what it imports; what it is given comes on top
 BULK = 512  # bytes objects longer than this travel outside the source text
 
@@ -84,12 +84,6 @@ def split_args(args: Mapping[str, object] | None) -> tuple[dict[str, object], di
 def dedent(source: str) -> str:
     """Return `source` as a module, whatever the indentation of the test it stands in."""
     return textwrap.dedent(source).lstrip("\n")
-
-
-def build_cache() -> pathlib.Path:
-    """Return the directory in which tools/setup keeps what it builds."""
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "hushbear"
 
 
 def tool(name: str) -> str | None:

@@ -20,7 +20,7 @@ from pytest_embedded.log import PexpectProcess
 from pytest_embedded.utils import Meta
 from pytest_embedded_qemu import Qemu, QemuDut
 
-from . import HEAP, LIB, DeviceError, Target, build_cache, split_args, tool
+from . import BUILD, HEAP, LIB, DeviceError, Target, split_args, tool
 from .raw_repl import RawRepl
 
 EMULATOR = "qemu-system-riscv32"
@@ -74,7 +74,7 @@ class QemuRiscv(Target):
     def firmware_path(cls) -> pathlib.Path:
         """Return where the firmware is, whether or not it is there."""
         override = os.environ.get("HUSHBEAR_QEMU_RISCV")
-        return pathlib.Path(override) if override else build_cache() / "qemu-riscv/firmware.elf"
+        return pathlib.Path(override) if override else BUILD / "qemu-riscv/firmware.elf"
 
     @classmethod
     def missing(cls) -> str | None:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 
-from . import HEAP, LIB, PRELUDE, DeviceError, Target, build_cache, dedent, split_args
+from . import BUILD, HEAP, LIB, PRELUDE, DeviceError, Target, dedent, split_args
 
 
 class Unix(Target):
@@ -18,7 +18,7 @@ class Unix(Target):
     def micropython_path(cls) -> pathlib.Path:
         """Return where the program is, whether or not it is there."""
         override = os.environ.get("HUSHBEAR_MICROPYTHON")
-        return pathlib.Path(override) if override else build_cache() / "unix" / "micropython"
+        return pathlib.Path(override) if override else BUILD / "unix/micropython"
 
     @classmethod
     def missing(cls) -> str | None:

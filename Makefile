@@ -1,0 +1,17 @@
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+demo: ## set up, then play the story: two messages, and a stranger who gets nowhere
+	@tools/setup demo
+	@.venv/bin/python tools/demo.py
+
+test: ## set up, then check everything on every target
+	@tools/test
+
+setup: ## only set up, for demo and test
+	@tools/setup test
+
+clean: ## remove what set-up, demo and tests left in this directory
+	rm -rf .venv build demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: help demo test setup clean
