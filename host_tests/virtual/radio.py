@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from bumble.device import Device
 from bumble.host import Host
@@ -24,8 +24,15 @@ from bumble.transport.common import StreamPacketSource
 from hushbear_companion.bumble_backend import DEFAULT_MTU, BumbleRadio
 
 from .air import Air, AirModel
+from .bus import Bus
 from .controller import AirController
 from .toy_ble import ToyBle
+
+
+class Toy(Protocol):
+    """What is needed of a virtual toy."""
+
+    bus: Bus
 
 
 class Phone(BumbleRadio):
@@ -41,12 +48,16 @@ class Phone(BumbleRadio):
         super().__init__(device, mtu=mtu)
 
 
+Who: TypeAlias = Phone | Toy | ToyBle
+
+
 class VirtualRadio:
     """The air, whoever is on it, and what can happen to them. All of it is in the event loop
     that is running when it is made."""
 
     def __init__(self, model: AirModel | None = None) -> None:
         self.air = Air(model)
+        self._toys: dict[Toy, ToyBle] = {}
         self._server: asyncio.Server | None = None
         self._remote: set[_RemotePhone] = set()
 
@@ -79,25 +90,42 @@ class VirtualRadio:
         """A toy's Bluetooth; see ToyBle for `address` and the limits."""
         return ToyBle(self.air, **limits)
 
+    def attach(self, toy: Toy) -> None:
+        """A toy's process starts. The virtual toy calls this and `detached` by itself."""
+        if toy not in self._toys:
+            self._toys[toy] = self.toy()
+            self._toys[toy].attach(toy.bus)
+
+    def detached(self, toy: Toy) -> None:
+        """A toy's process ended: reset, power cut or crash."""
+        self._toys[toy].power_off()
+
+    def ble(self, toy: Toy) -> ToyBle:
+        """The Bluetooth of a virtual toy."""
+        return self._toys[toy]
+
     def phone(self, *, mtu: int = DEFAULT_MTU, interval: float | None = None) -> Phone:
         """A phone that asks for this MTU (23: it does not ask; iOS: 185) and, if given, this
         connection interval."""
         return Phone(self.air, mtu=mtu, interval=interval)
 
-    def out_of_range(self, who: ToyBle | Phone) -> None:
+    def out_of_range(self, who: Who) -> None:
         """Nobody hears it, it hears nobody; connections end by the supervision timeout."""
-        self.air.set_range(who.controller, False)
+        self.air.set_range(self._controller(who), False)
 
-    def in_range(self, who: ToyBle | Phone) -> None:
+    def in_range(self, who: Who) -> None:
         """It is back."""
-        self.air.set_range(who.controller, True)
+        self.air.set_range(self._controller(who), True)
 
-    def drop(self, who: ToyBle | Phone | None = None, *, after: int = 0) -> None:
+    def drop(self, who: Who | None = None, *, after: int = 0) -> None:
         """End the connections (of one participant) suddenly: now, or when `after` more packets
         have crossed, either way together. What was on its way is lost."""
         for connection in list(self.air.connections):
-            if who is None or who.controller in connection.controllers:
+            if who is None or self._controller(who) in connection.controllers:
                 connection.drop(after)
+
+    def _controller(self, who: Who) -> AirController:
+        return who.controller if isinstance(who, Phone | ToyBle) else self._toys[who].controller
 
     async def serve_hci(self, port: int = 0, host: str = "127.0.0.1") -> int:
         """Give each TCP client a controller of its own, spoken to in HCI; return the port."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from bumble import att, gatt, hci, ll
@@ -72,6 +72,8 @@ class ToyBle:
         )
         self.device.on("connection", self._on_connection)
         self._bus: Bus | None = None
+        self._starting = asyncio.Lock()
+        self._started = False
         self._active = False
         self._connections: dict[int, Connection] = {}  # by MicroPython's conn handle
         self._waiting: dict[int, int] = {}  # notifications not on the air yet, by conn
@@ -80,7 +82,11 @@ class ToyBle:
         self._reset()
 
     async def start(self) -> None:
-        await self.device.power_on()
+        """Get the stack ready; the toy's first `active(True)` does it otherwise."""
+        async with self._starting:
+            if not self._started:
+                await self.device.power_on()
+                self._started = True
 
     def attach(self, bus: Bus) -> None:
         """Serve the device at the other end of `bus`, now and after each of its resets."""
@@ -103,11 +109,20 @@ class ToyBle:
 
     # Calls from the device
 
-    def on_frame(self, code: int, payload: bytes) -> bytes | None:
+    def on_frame(self, code: int, payload: bytes) -> bytes | Awaitable[bytes] | None:
         if code == op.DONE:
             self._on_done(payload)
             return None
-        answer = self._CALLS[code](self, bytes(payload))
+        if code == op.ACTIVE and not self._started:
+            return self._start_first(payload)
+        return self._answer(code, payload)
+
+    async def _start_first(self, payload: bytes) -> bytes:
+        await self.start()
+        return self._answer(op.ACTIVE, payload)
+
+    def _answer(self, code: int, payload: bytes) -> bytes:
+        answer = self._CALLS[code](self, payload)
         return struct.pack("<h", answer) if isinstance(answer, int) else answer
 
     def _call_active(self, payload: bytes) -> int:
@@ -386,7 +401,8 @@ class ToyBle:
         return len(self._pending) + waiting < self.event_buffers
 
     def _on_pdu_sent(self, handle: int, pdu: bytes) -> None:
-        if pdu[2:5] == b"\x04\x00\x1b":  # the ATT channel, a notification
+        notification = pdu[2:5] == b"\x04\x00\x1b"  # the ATT channel, the opcode
+        if notification and self._waiting.get(handle - 1):
             self._waiting[handle - 1] -= 1
 
     def _on_connection(self, connection: Connection) -> None:
@@ -399,9 +415,9 @@ class ToyBle:
         self._waiting[conn] = 0
 
         def on_disconnection(_reason: int) -> None:
-            self._connections.pop(conn, None)
-            self._waiting.pop(conn, None)
-            self._event(op.DISCONNECTED, who)
+            if self._connections.get(conn) is connection:  # not of an earlier life
+                del self._connections[conn], self._waiting[conn]
+                self._event(op.DISCONNECTED, who)
 
         def on_mtu() -> None:
             self._event(op.MTU_EXCHANGED, struct.pack("<HH", conn, connection.att_mtu))

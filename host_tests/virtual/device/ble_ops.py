@@ -4,9 +4,7 @@
 # Calls from the device. The answer starts with an errno as MicroPython raises it (<h), 0 = done.
 ACTIVE = 0x01  # <B on
 SET = 0x02  # <B what, then the value
-ADVERTISE = (
-    0x03  # <iBbb interval us (-1 = stop), connectable, lengths (-1 = as before); data, response
-)
+ADVERTISE = 0x03  # <iBbb interval in us (-1 = stop), connectable, two sizes (-1 = as before)
 DISCONNECT = 0x04  # <H conn
 REGISTER = 0x05  # services; the answer goes on with the handles, <H each
 NOTIFY = 0x06  # <HH conn, handle; value
