@@ -1,7 +1,8 @@
 """Source for the device under test: littlefs on a flash in RAM whose power can be cut.
 
 Tests put SOURCE before their own. `RamFlash` behaves like NOR flash: a program needs erased
-bytes, an erase takes a whole block, and at operation `cut_at` the power fails halfway through it.
+bytes, an erase takes a whole block, and at operation `cut_at` the power fails when `torn` quarters
+of it are done.
 """
 
 SOURCE = """
@@ -39,14 +40,16 @@ def fill(data: ptr8, value: int):
 
 
 class RamFlash:
-    def __init__(self, size, block_size=512, blocks=None, cut_at=-1):
+    overwritten = 0  # programs of bytes that were not erased
+
+    def __init__(self, size, block_size=512, blocks=None, cut_at=-1, torn=2):
         self.size = size  # in blocks
         self.block_size = block_size
         self.blocks = {} if blocks is None else blocks  # those that are not all erased
         self.operations = 0
         self.cut_at = cut_at
+        self.torn = torn
         self.dead = False
-        self.overwritten = 0  # programs of bytes that were not erased
 
     def readblocks(self, block, buf, offset=0):
         if self.dead:
@@ -57,11 +60,11 @@ class RamFlash:
             erase(buf, 0, len(buf))
 
     def writeblocks(self, block, buf, offset=0):
-        n = self.whole_or_half(len(buf))
+        n = self.whole_or_torn(len(buf))
         if n:
             data = self.block(block)
             if not erased(data, offset, n):
-                self.overwritten += 1
+                RamFlash.overwritten += 1
             copy(data, offset, buf, 0, n)
         return -5 if self.dead else 0
 
@@ -71,7 +74,7 @@ class RamFlash:
         if request == 5:
             return self.block_size
         if request == 6:
-            n = self.whole_or_half(self.block_size)
+            n = self.whole_or_torn(self.block_size)
             if block in self.blocks:
                 erase(self.blocks[block], 0, n)
             return -5 if self.dead else 0
@@ -83,21 +86,25 @@ class RamFlash:
             erase(self.blocks[block], 0, self.block_size)
         return self.blocks[block]
 
-    def whole_or_half(self, n):
+    def whole_or_torn(self, n):
         if self.dead:
             return 0
         self.dead = self.operations == self.cut_at
         self.operations += 1
-        return n // 2 if self.dead else n
+        return n * self.torn // 4 if self.dead else n
 
 
-def mount(flash):
-    # A new RamFlash each time: what the old file system still holds open stays powerless.
+def unmount():
     try:
         vfs.umount("/flash")
     except OSError:
         pass
     gc.collect()
+
+
+def mount(flash):
+    # A new RamFlash each time: what the old file system still holds open stays powerless.
+    unmount()
     vfs.mount(vfs.VfsLfs2(flash), "/flash")
 
 
@@ -108,9 +115,9 @@ def new_flash(size, block_size=512):
     return flash
 
 
-def restart(flash, cut_at=-1):
+def restart(flash):
     flash.dead = True
-    flash = RamFlash(flash.size, flash.block_size, flash.blocks, cut_at)
+    flash = RamFlash(flash.size, flash.block_size, flash.blocks)
     mount(flash)
     return flash
 
@@ -118,7 +125,10 @@ def restart(flash, cut_at=-1):
 log = []
 
 
-def boot(reserve=4):
+reserve = 4
+
+
+def boot():
     store = Store("/flash/msg", reserve, log.append)
     store.boot()
     return store

@@ -2,6 +2,9 @@
 
 import os
 
+_ENOENT = 2
+_ENOSPC = 28  # not in MicroPython's errno
+
 
 def replace(path, *pieces):
     """Write `pieces` as the contents of `path`, or raise OSError and leave the old ones."""
@@ -9,16 +12,27 @@ def replace(path, *pieces):
     with open(temporary, "wb") as file:
         for piece in pieces:
             if file.write(piece) != len(piece):
-                raise OSError(28)  # ENOSPC
+                raise OSError(_ENOSPC)
     os.rename(temporary, path)
 
 
 def read(path, limit):
-    """Return the first `limit` bytes of a file, or None if there is no such file."""
+    """Return the first `limit` bytes of a file, or None if there is no such file.
+
+    What a replace() that was cut short has left behind goes.
+    """
+    _if_there(os.remove, path + ".tmp")
+    file = _if_there(open, path, "rb")
+    if file is None:
+        return None
+    with file:
+        return file.read(limit)
+
+
+def _if_there(function, *args):
     try:
-        with open(path, "rb") as file:
-            return file.read(limit)
+        return function(*args)
     except OSError as error:
-        if error.errno == 2:  # ENOENT
-            return None
-        raise
+        if error.errno != _ENOENT:
+            raise
+        return None
