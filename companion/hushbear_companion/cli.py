@@ -40,14 +40,16 @@ class _Group(typer.core.TyperGroup):
         options["standalone_mode"] = False
         error: HushbearError
         try:
-            sys.exit(super().main(arguments, **options) or 0)
+            code = super().main(arguments, **options) or 0
+            if code != INTERRUPTED:
+                sys.exit(code)
+            error = _interrupted()  # typer has caught it already
         except HushbearError as raised:
             error = raised
         except TyperException as raised:
             error = UsageError(_sentence(raised.format_message()), "See `hushbear --help`.")
         except (typer.Abort, KeyboardInterrupt):
-            error = HushbearError("Stopped.", "The same command again goes on from here.")
-            error.code, error.exit_code = "interrupted", INTERRUPTED
+            error = _interrupted()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
@@ -489,6 +491,12 @@ def _output(as_json: bool) -> Output:
 
 def _messages(count: int) -> str:
     return "1 message" if count == 1 else f"{count} messages"
+
+
+def _interrupted() -> HushbearError:
+    error = HushbearError("Stopped.", "The same command again goes on from here.")
+    error.code, error.exit_code = "interrupted", INTERRUPTED
+    return error
 
 
 def _sentence(text: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import segno
 
 VERSION = 1
-_PATTERN = re.compile(r"hushbear://toy/([A-Za-z0-9_-]{43})\?v=([0-9]{1,4})", re.ASCII)
+_PATTERN = re.compile(r"hushbear://toy/([A-Za-z0-9_-]{43})\?v=([1-9][0-9]{0,3})", re.ASCII)
 _KEY_SIZE: int = wire.KEY_SIZE
 
 

@@ -1,0 +1,331 @@
+"""A toy written down from docs/protocol.md, for tests of the companion without firmware.
+
+`Toy` keeps messages and answers requests; `Air` carries bytes to it, loses frames and drops links
+as a test wishes. Tests of hostile toys replace one method. Noise comes from `noiseprotocol`, which
+is not the companion's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from noise.connection import NoiseConnection
+from noise.exceptions import NoiseInvalidMessage
+
+from hushbear import container, wire
+from hushbear_companion import message
+from hushbear_companion.errors import LinkLost
+from hushbear_companion.session import Stream, Timing
+from hushbear_companion.transport import Sighting
+
+QUICK = Timing(
+    scan=0.02, settle=0.0, connect=1, handshake=0.2, response=0.2, write=1, stall=0.2,
+    retries=4, first_pause=0.0, longest_pause=0.0,
+)  # fmt: skip
+NEVER = 1 << 60
+SETTINGS = struct.pack(wire.SETTINGS_BODY, 60, 80, 50, 1, 20 * 60, 7 * 60, 500, 45)
+
+
+def make_message(blocks: int = 20, time: int = 1_790_000_000, sender: bytes = bytes(8)) -> bytes:
+    """Return a message of `blocks` blocks of noise."""
+    body = b"".join(b"\0\0\0\0" + os.urandom(252) for _ in range(blocks))
+    return message.pack(message.Header(message.new_id(), sender, time), body)
+
+
+@dataclass
+class Stored:
+    sequence: int
+    content: bytes
+    done: bool = False
+
+    @property
+    def id(self) -> bytes:
+        return self.content[16:32]
+
+    def entry(self) -> bytes:
+        return struct.pack(
+            wire.ENTRY, self.sequence, self.id, self.content[32:40], len(self.content),
+            *struct.unpack_from("<I", self.content, 12), wire.DONE if self.done else 0,
+        )  # fmt: skip
+
+
+class Refused(Exception):
+    pass
+
+
+class Toy:
+    """The state that survives a lost link."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.boxes: dict[int, list[Stored]] = {wire.INBOX: [], wire.OUTBOX: []}
+        self.parts: dict[bytes, bytearray] = {}
+        self.room = 1 << 20
+        self.settings = SETTINGS
+        self.crashlog = b""
+        self.clock: tuple[int, int] | None = None
+        self.asked: list[int] = []  # kinds of the requests so far
+        self.data_seen = 0  # message bytes received, repeats included
+        self.data_sent = 0
+
+    def record(self, content: bytes) -> None:
+        """The child has recorded a message."""
+        self.boxes[wire.OUTBOX].append(Stored(len(self.boxes[wire.OUTBOX]) + 1, content))
+
+    def inbox(self) -> list[bytes]:
+        return [stored.content for stored in self.boxes[wire.INBOX]]
+
+    def find(self, box: int, message_id: bytes) -> Stored:
+        for stored in self.boxes[box]:
+            if stored.id == message_id:
+                return stored
+        raise Refused(wire.NOT_FOUND)
+
+    async def answer(self, link: Link, kind: int, tag: int, body: bytes) -> bytes:
+        """Return the body of the response after its status."""
+        self.asked.append(kind)
+        if kind == wire.STATUS:
+            inbox, outbox = self.boxes[wire.INBOX], self.boxes[wire.OUTBOX]
+            return struct.pack(
+                wire.STATUS_BODY, 1, 0, 0, 3600, 1_790_000_000, self.room, 1 << 20, 50000,
+                len(inbox), sum(not s.done for s in inbox), len(outbox),
+                sum(not s.done for s in outbox), len(self.crashlog), 0, b"0.1",
+            )  # fmt: skip
+        if kind == wire.TIME:
+            self.clock = struct.unpack(wire.TIME_BODY, body)
+            return b""
+        if kind == wire.LIST:
+            box, after = struct.unpack(wire.LIST_REQUEST, body)
+            entries = [s.entry() for s in self.boxes[box] if s.sequence > after]
+            return b"".join(entries[: wire.ENTRIES_MAX])
+        if kind == wire.SEND:
+            return self.offer(link, tag, *struct.unpack(wire.SEND_REQUEST, body))
+        if kind == wire.COMMIT:
+            self.commit(link, body)
+            return b""
+        if kind == wire.FETCH:
+            message_id, offset, limit = struct.unpack(wire.FETCH_REQUEST, body)
+            content = self.find(wire.OUTBOX, message_id).content
+            if offset > len(content):
+                raise Refused(wire.RANGE)
+            link.download = (tag, content, offset, limit)
+            return struct.pack(wire.FETCH_RESPONSE, len(content))
+        if kind == wire.FETCHED:
+            self.find(wire.OUTBOX, body).done = True
+            return b""
+        if kind == wire.DELETE:
+            box, message_id = struct.unpack(wire.DELETE_REQUEST, body)
+            self.boxes[box].remove(self.find(box, message_id))
+            return b""
+        if kind == wire.SETTINGS:
+            return self.settings
+        if kind == wire.CONFIGURE:
+            self.settings = body
+            return b""
+        if kind == wire.CRASHLOG:
+            (offset,) = struct.unpack(wire.CRASHLOG_REQUEST, body)
+            return self.crashlog[offset : offset + 1000]
+        if kind == wire.CLEAR_CRASHLOG:
+            self.crashlog = b""
+            return b""
+        raise Refused(wire.UNKNOWN)
+
+    def offer(self, link: Link, tag: int, message_id: bytes, size: int, digest: bytes) -> bytes:
+        if any(stored.id == message_id for stored in self.boxes[wire.INBOX]):
+            return struct.pack(wire.SEND_RESPONSE, size, size)
+        if size > self.room:
+            raise Refused(wire.FULL)
+        part = self.parts.setdefault(message_id, bytearray())
+        link.upload = (tag, message_id, size, digest)
+        return struct.pack(wire.SEND_RESPONSE, len(part), min(size, len(part) + wire.WINDOW))
+
+    async def data(self, link: Link, tag: int, body: bytes) -> None:
+        if link.upload is None or link.upload[0] != tag:
+            return
+        _, message_id, size, _ = link.upload
+        part = self.parts[message_id]
+        (offset,) = struct.unpack_from(wire.DATA_HEAD, body)
+        piece = body[4:]
+        self.data_seen += len(piece)
+        if offset != len(part) or offset + len(piece) > size or len(piece) > wire.DATA_MAX:
+            link.upload = None
+            await link.send(wire.SEND | wire.RESPONSE, tag, bytes([wire.RANGE]))
+            return
+        part += piece
+        await self.grant(link, tag, min(size, len(part) + wire.WINDOW))
+
+    async def grant(self, link: Link, tag: int, limit: int) -> None:
+        await link.send(wire.GRANT, tag, struct.pack(wire.GRANT_BODY, limit))
+
+    def commit(self, link: Link, message_id: bytes) -> None:
+        if any(stored.id == message_id for stored in self.boxes[wire.INBOX]):
+            return
+        if link.upload is None or link.upload[1] != message_id:
+            raise Refused(wire.NOT_FOUND)
+        _, _, size, digest = link.upload
+        part = bytes(self.parts[message_id])
+        if len(part) != size:
+            raise Refused(wire.RANGE)
+        link.upload = None
+        del self.parts[message_id]
+        if hashlib.sha256(part).digest() != digest:
+            raise Refused(wire.DAMAGED)
+        self.boxes[wire.INBOX].append(Stored(len(self.boxes[wire.INBOX]) + 1, part))
+
+    async def stream(self, link: Link) -> None:
+        """Send what the phone's limit allows."""
+        assert link.download is not None
+        tag, content, offset, limit = link.download
+        while offset < min(limit, len(content)):
+            piece = content[offset : min(offset + wire.DATA_MAX, limit)]
+            await link.send(wire.DATA, tag, struct.pack(wire.DATA_HEAD, offset) + piece)
+            offset += len(piece)
+            self.data_sent += len(piece)
+        link.download = (tag, content, offset, limit)
+        if offset == len(content):
+            link.download = None
+            await link.send(wire.END, tag, hashlib.sha256(content).digest())
+
+
+class Link:
+    """One connection, the toy's end."""
+
+    def __init__(self, toy: Toy, air: Air) -> None:
+        self.toy = toy
+        self.air = air
+        self.to_toy = asyncio.StreamReader()
+        self.phone = PhoneStream(self)
+        self.upload: tuple[int, bytes, int, bytes] | None = None
+        self.download: tuple[int, bytes, int, int] | None = None
+        self.noise = NoiseConnection.from_name(b"Noise_NNpsk0_25519_AESGCM_SHA256")
+        self.noise.set_as_responder()
+        self.noise.set_psks(toy.key)
+        self.noise.set_prologue(wire.PROLOGUE)
+
+    async def run(self) -> None:
+        try:
+            self.noise.start_handshake()
+            self.noise.read_message(await self.frame())
+            await self.put(self.noise.write_message())
+            while True:
+                record = bytes(self.noise.decrypt(await self.frame()))
+                await self.handle(record[0], record[1], record[2:])
+        except (NoiseInvalidMessage, asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.drop()
+
+    async def handle(self, kind: int, tag: int, body: bytes) -> None:
+        if kind == wire.DATA:
+            await self.toy.data(self, tag, body)
+        elif kind == wire.GRANT:
+            if self.download and self.download[0] == tag:
+                (limit,) = struct.unpack(wire.GRANT_BODY, body)
+                self.download = (*self.download[:3], limit)
+        else:
+            try:
+                response = bytes([wire.OK]) + await self.toy.answer(self, kind, tag, body)
+            except Refused as refused:
+                response = bytes([refused.args[0]])
+            await self.send(kind | wire.RESPONSE, tag, response)
+        if self.download:
+            await self.toy.stream(self)
+
+    async def send(self, kind: int, tag: int, body: bytes) -> None:
+        await self.put(self.noise.encrypt(bytes([kind, tag]) + body))
+
+    async def put(self, payload: bytes) -> None:
+        self.air.count(self)
+        self.phone.arrived(struct.pack(wire.FRAME_HEAD, len(payload)) + payload)
+
+    async def frame(self) -> bytes:
+        (length,) = struct.unpack(wire.FRAME_HEAD, await self.to_toy.readexactly(2))
+        payload = await self.to_toy.readexactly(length)
+        self.air.count(self)
+        return payload
+
+    def drop(self) -> None:
+        self.phone.end()
+        if not self.to_toy.at_eof():
+            self.to_toy.feed_eof()
+
+
+class PhoneStream:
+    """The phone's end: a session.Stream."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.pending = bytearray()
+        self.over = False
+        self.event = asyncio.Event()
+
+    def arrived(self, data: bytes) -> None:
+        if not self.over:
+            self.pending += data
+            self.event.set()
+
+    def end(self) -> None:
+        self.over = True
+        self.event.set()
+
+    async def write(self, data: bytes) -> None:
+        if self.over:
+            raise LinkLost("The link to the toy was lost.")
+        for at in range(0, len(data), 100):
+            self.link.to_toy.feed_data(data[at : at + 100])
+        await asyncio.sleep(0)
+
+    async def read(self) -> bytes:
+        while not self.pending and not self.over:
+            self.event.clear()
+            await self.event.wait()
+        return self.read_nowait()
+
+    def read_nowait(self) -> bytes:
+        data = bytes(self.pending)
+        self.pending.clear()
+        return data
+
+    async def close(self) -> None:
+        self.link.drop()
+
+
+class Air:
+    """The toys around. A frame whose number (over all links, from 1) is in `lost` ends its link
+    and does not arrive."""
+
+    def __init__(self, *toys: Toy, link: Callable[[Toy, Air], Link] = Link) -> None:
+        self.toys = list(toys)
+        self.lost: set[int] = set()
+        self.frames = 0
+        self.opened: list[int] = []
+        self.in_sight = True
+        self.tasks: list[asyncio.Task[None]] = []
+        self._link = link
+
+    def count(self, link: Link) -> None:
+        self.frames += 1
+        if self.frames in self.lost:
+            link.drop()
+            raise ConnectionError
+
+    async def sightings(self, seconds: float, settle: float | None = None) -> list[Sighting]:
+        if not self.in_sight:
+            return []
+        return [Sighting(str(n), -50 - n, n) for n in range(len(self.toys))]
+
+    async def open(self, sighting: Sighting, seconds: float) -> Stream:
+        if not self.in_sight:
+            raise LinkLost("The toy is in sight, but connecting to it failed.")
+        self.opened.append(sighting.device)
+        link = self._link(self.toys[sighting.device], self)
+        self.tasks.append(asyncio.create_task(link.run()))
+        return link.phone
+
+
+assert container.HEADER_SIZE == 48  # Stored.id cuts the header

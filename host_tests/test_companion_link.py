@@ -1,0 +1,216 @@
+"""The link that carries a toy's key, its QR code, and the file in which keys are kept."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hushbear_companion import link
+from hushbear_companion.errors import BadLink, KeysUnsafe, NoSuchToy, UsageError
+from hushbear_companion.keystore import KeyStore
+from hushbear_companion.link import ToyLink, parse_link
+
+KEY = bytes(range(224, 256))
+TEXT = "hushbear://toy/4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8?v=1"
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_key_survives_the_link(key: bytes) -> None:
+    assert parse_link(str(ToyLink(key))).key == key
+
+
+def test_the_link_is_what_set_up_prints() -> None:
+    assert str(ToyLink(KEY)) == TEXT
+    assert parse_link(f"  {TEXT}\r\n").key == KEY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "hushbear://toy/",
+        TEXT[:-4],
+        TEXT[:-1],
+        TEXT + "1",
+        TEXT + "&x=1",
+        TEXT.replace("v=1", "v=01"),
+        TEXT.replace("v=1", "v=2"),
+        TEXT.replace("v=1", "v=٢"),
+        TEXT.replace("hushbear", "HUSHBEAR"),
+        TEXT.replace("toy", "bear"),
+        TEXT.replace("4OHi", "4OH+"),
+        TEXT.replace("4OHi", "4OHié"),
+        TEXT.replace("4OHi", "4OH\n"),
+        TEXT.replace("_v8?", "_v9?"),  # the same key in another spelling
+        TEXT.replace("?", "=?"),
+        "https://example.org/?u=" + TEXT,
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(BadLink) as raised:
+        parse_link(text)
+    assert raised.value.hint
+
+
+@given(
+    st.text(max_size=80)
+    | st.text("AZaz09_-", min_size=42, max_size=44).map(lambda key: f"hushbear://toy/{key}?v=1")
+)
+@example(TEXT)
+def test_the_parser_takes_one_spelling_or_raises(text: str) -> None:
+    try:
+        parsed = parse_link(text)
+    except BadLink:
+        return
+    assert str(parsed) == text.strip()
+
+
+def test_a_key_is_not_in_what_a_log_would_print(tmp_path: Path) -> None:
+    toy = KeyStore(tmp_path).add("bear", KEY)
+    for text in (repr(ToyLink(KEY)), repr(toy)):
+        assert "4OHi" not in text and "xe0" not in text
+
+
+def test_a_key_of_another_length_is_refused() -> None:
+    with pytest.raises(BadLink):
+        ToyLink(bytes(31))
+
+
+def test_the_qr_code_goes_to_a_terminal_a_png_and_an_svg(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    link.show(ToyLink(KEY), shown)
+    assert TEXT in shown.getvalue() and "█" in shown.getvalue()
+    (tmp_path / "qr.png").write_bytes(b"")  # one that others can read already
+    os.chmod(tmp_path / "qr.png", 0o644)
+    link.save_png(ToyLink(KEY), tmp_path / "qr.png")
+    link.save_svg(ToyLink(KEY), tmp_path / "qr.svg")
+    assert (tmp_path / "qr.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "qr.svg").read_bytes()
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+# Keys
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> KeyStore:
+    return KeyStore(tmp_path / "config" / "hushbear")
+
+
+def test_toys_are_kept_in_a_private_file(store: KeyStore) -> None:
+    store.add("bear", KEY)
+    store.add("Grandma's rabbit", bytes(32))
+    assert [toy.name for toy in KeyStore(store.directory).toys()] == ["bear", "Grandma's rabbit"]
+    assert store.get("BEAR").key == KEY
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
+
+
+def test_the_environment_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUSHBEAR_CONFIG", str(tmp_path / "here"))
+    assert KeyStore().path == tmp_path / "here" / "toys.json"
+    monkeypatch.delenv("HUSHBEAR_CONFIG")
+    assert KeyStore().directory.name == "hushbear"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_file_that_others_can_read_is_refused(store: KeyStore, mode: int) -> None:
+    store.add("bear", KEY)
+    store.path.chmod(mode)
+    with pytest.raises(KeysUnsafe, match="chmod 600"):
+        store.toys()
+    with pytest.raises(KeysUnsafe):
+        store.add("rabbit", bytes(32))
+
+
+def test_a_directory_that_others_could_enter_is_closed_to_them(store: KeyStore) -> None:
+    store.directory.mkdir(mode=0o755, parents=True)
+    store.add("bear", KEY)
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
+
+
+def test_the_same_key_again_is_a_new_name(store: KeyStore) -> None:
+    first = store.add("bear", KEY)
+    second = store.add("Bruno", KEY)
+    assert [toy.name for toy in store.toys()] == ["Bruno"]
+    assert first.sender == second.sender
+
+
+def test_a_name_that_is_taken_is_refused(store: KeyStore) -> None:
+    store.add("bear", KEY)
+    with pytest.raises(UsageError, match="--name"):
+        store.add("Bear", bytes(32))
+    assert store.get("bear").key == KEY
+
+
+@pytest.mark.parametrize("name", ["", " ", "-x", "a" * 41, "a\nb", "../x", "\x1b[2J"])
+def test_odd_names_are_refused(store: KeyStore, name: str) -> None:
+    with pytest.raises(UsageError):
+        store.add(name, KEY)
+
+
+def test_choosing_a_toy(store: KeyStore) -> None:
+    with pytest.raises(NoSuchToy, match="hushbear add"):
+        store.get(None)
+    store.add("bear", KEY)
+    assert store.get(None).name == "bear"
+    store.add("rabbit", bytes(32))
+    with pytest.raises(UsageError, match="--toy"):
+        store.get(None)
+    with pytest.raises(NoSuchToy, match="Known: bear, rabbit"):
+        store.get("mouse")
+    assert store.remove("bear").key == KEY
+    assert [toy.name for toy in store.toys()] == ["rabbit"]
+
+
+def test_a_crash_while_writing_leaves_the_old_file(
+    store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add("bear", KEY)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.add("rabbit", bytes(32))
+    assert [toy.name for toy in store.toys()] == ["bear"]
+    assert sorted(p.name for p in store.directory.iterdir()) == [".lock", "toys.json"]
+
+
+ROW = {"name": "bear", "key": TEXT[15:58], "sender": "00" * 8}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"version": 2, "toys": []}',
+        b'{"version": 1, "toys": [1]}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b" " * (1 << 21),
+        json.dumps({"version": 1, "toys": [ROW | {"key": "x"}]}).encode(),
+        json.dumps({"version": 1, "toys": [ROW | {"key": 5}]}).encode(),
+        json.dumps({"version": 1, "toys": [ROW | {"sender": "00"}]}).encode(),
+        json.dumps({"version": 1, "toys": [ROW | {"name": "\n"}]}).encode(),
+    ],
+)
+def test_a_damaged_file_is_one_clear_line(store: KeyStore, content: bytes) -> None:
+    store.directory.mkdir(parents=True)
+    store.path.write_bytes(content)
+    store.path.chmod(0o600)
+    with pytest.raises(KeysUnsafe, match="is damaged"):
+        store.toys()
