@@ -292,7 +292,7 @@ class Receiver(_Channel):
 
 
 class I2S:
-    """The peripherals: whichever transmits is the speaker's, whichever receives the microphone's."""
+    """The peripherals: one that transmits is the speaker's, one that receives the mic's."""
 
     def __init__(self, bus: Bus, speaker: Speaker, mic: Mic) -> None:
         self._bus = bus

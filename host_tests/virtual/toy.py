@@ -276,7 +276,7 @@ class VirtualToy:
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "TZ": "UTC",
-            "HUSHBEAR_BUS": "127.0.0.1:%d" % listener.getsockname()[1],
+            "HUSHBEAR_BUS": "{}:{}".format(*listener.getsockname()),
             "HUSHBEAR_TIME": "virtual" if self.bus.virtual else "real",
             "HUSHBEAR_DEVICE": str(DEVICE),
         }

@@ -10,6 +10,8 @@ import time
 from micropython import const
 
 import bus
+from chip_i2s import I2S  # noqa: F401
+from umachine import Signal  # noqa: F401
 
 PWRON_RESET = const(1)
 HARD_RESET = const(2)

@@ -6,6 +6,7 @@ import struct
 
 import bus
 import utime
+from utime import ticks_add, ticks_cpu, ticks_diff, ticks_ms, ticks_us  # noqa: F401
 
 _EPOCH = 946684800  # 2000-01-01 in Unix time
 
@@ -50,4 +51,4 @@ if bus.virtual:
     sleep_ms = bus.sleep_ms
     sleep_us = bus.sleep_us
 else:
-    pass
+    from utime import sleep, sleep_ms, sleep_us  # noqa: F401

@@ -4,7 +4,7 @@ from micropython import const
 
 import bus
 import uselect
-from uselect import POLLIN, POLLOUT
+from uselect import POLLERR, POLLHUP, POLLIN, POLLOUT  # noqa: F401
 from utime import ticks_diff, ticks_ms
 
 _STREAM_POLL = const(3)
