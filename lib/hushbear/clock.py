@@ -17,7 +17,8 @@ from hushbear.atomic import read, replace
 from hushbear.wire import DAY_MINUTES
 
 _EPOCH = 946684800 if time.gmtime(0)[0] == 2000 else 0  # Unix time of this port's time 0
-_PLAUSIBLE = 1735689600, 1 << 32  # 2025-01-01; an RTC that nobody set is far below
+# From 2025-01-01 (an RTC that nobody set is far below) to where the port's 32-bit time ends.
+_PLAUSIBLE = 1735689600, (1 << 31) + _EPOCH
 _OFFSETS = -14 * 60, 14 * 60
 
 

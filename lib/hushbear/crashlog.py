@@ -38,10 +38,15 @@ class CrashLog:
 
     def read(self, offset, buf):
         old = _size(self._old)
-        path = self._old if offset < old else self._new
+        if offset >= old:
+            path, offset = self._new, offset - old
+        else:
+            path = self._old
+        if offset >= _size(path):
+            return 0
         try:
             with open(path, "rb") as file:
-                file.seek(offset if offset < old else offset - old)
+                file.seek(offset)
                 return file.readinto(buf)
         except OSError:
             return 0

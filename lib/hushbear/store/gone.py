@@ -15,6 +15,7 @@ _HEAD = "<4sIB3x"
 _MAGIC = b"HBGN"
 _HEAD_SIZE = struct.calcsize(_HEAD)
 _SIZE = _HEAD_SIZE + REMEMBERED * ID_SIZE
+_NONE = bytes(ID_SIZE)  # a place not taken yet
 
 
 class Gone:
@@ -44,6 +45,8 @@ class Gone:
 
     def __contains__(self, message_id):
         ids = self._ids
+        if message_id == _NONE:
+            return False
         for at in range(0, REMEMBERED * ID_SIZE, ID_SIZE):
             if ids[at : at + ID_SIZE] == message_id:
                 return True

@@ -1,0 +1,148 @@
+"""The clock: set by a phone, kept by the RTC, the same whatever epoch the port has."""
+
+import pytest
+
+from host_tests.ram_flash import SOURCE
+from host_tests.targets import Target, dedent
+
+# A board of either epoch, whose RTC begins at 2000-01-01 as the ESP32's does.
+BOARD = """
+import sys
+import time as real
+
+UNIX_2000 = 946684800
+
+
+def shift(seconds):  # from the board's epoch to that of the machine that runs this
+    real_epoch = UNIX_2000 if real.gmtime(0)[0] == 2000 else 0
+    return seconds + epoch - real_epoch
+
+
+class time:
+    now = UNIX_2000 - epoch
+
+    @staticmethod
+    def time():
+        return time.now
+
+    @staticmethod
+    def gmtime(seconds):
+        return real.gmtime(shift(seconds))
+
+
+class Rtc:
+    def datetime(self, fields):
+        year, month, day, weekday, hour, minute, second, _ = fields
+        time.now = real.mktime((year, month, day, hour, minute, second, 0, 0)) - shift(0)
+
+
+sys.modules["time"] = time
+from hushbear.clock import Clock, within
+
+flash = new_flash(16)
+
+
+def clock():
+    return Clock(Rtc(), "/flash/clock.bin")
+"""
+
+
+def run(target: Target, source: str, epoch: int = 946684800, **args: object) -> object:
+    return target.run(SOURCE + BOARD + dedent(source), args={"epoch": epoch, **args})
+
+
+@pytest.mark.parametrize("epoch", [0, 946684800], ids=["1970", "2000"])
+def test_a_phone_sets_the_time(target: Target, epoch: int) -> None:
+    noon = 1795219200 + 12 * 3600  # 2026-11-21 12:00 UTC
+    assert run(
+        target,
+        """
+        first = clock()
+        unset = first.now(), first.minute_of_day(), first.uptime()
+        time.now += 100
+        first.set(noon, 60)
+        just = first.now(), first.minute_of_day(), first.uptime()
+        time.now += 3599
+        later = first.now(), first.minute_of_day(), first.uptime()
+        first.set(noon, -720)
+        back = first.now(), first.minute_of_day(), first.uptime()
+        result((unset, just, later, back))
+        """,
+        epoch=epoch,
+        noon=noon,
+    ) == (
+        (0, -1, 0),
+        (noon, 13 * 60, 100),
+        (noon + 3599, 13 * 60 + 59, 3699),
+        (noon, 0, 3699),
+    )
+
+
+def test_the_time_outlives_a_restart_but_not_the_power(target: Target) -> None:
+    assert run(
+        target,
+        """
+        clock().set(1795219200, 90)
+        restart(flash)
+        again = clock()
+        kept = again.now(), again.minute_of_day(), again.uptime()
+        time.now = 5  # the power was off
+        dark = clock()
+        result((kept, (dark.now(), dark.minute_of_day())))
+        """,
+    ) == ((1795219200, 90, 0), (0, -1))
+
+
+@pytest.mark.parametrize("epoch", [0, 946684800], ids=["1970", "2000"])
+def test_an_implausible_time_is_refused(target: Target, epoch: int) -> None:
+    assert run(
+        target,
+        """
+        first = clock()
+        refused = 0
+        for unix, offset in (
+            (0, 0), (-5, 0), (1735689599, 0), ((1 << 31) + epoch, 0), (0xFFFFFFFF, 0),
+            (1795219200, 841), (1795219200, -841),
+        ):
+            try:
+                first.set(unix, offset)
+            except ValueError:
+                refused += 1
+        first.set((1 << 31) - 1, 840)
+        result((refused, first.now()))
+        """,
+        epoch=epoch,
+    ) == (7, (1 << 31) - 1)
+
+
+def test_a_damaged_offset_file_means_utc(target: Target) -> None:
+    assert run(
+        target,
+        """
+        found = []
+        for data in (b"", b"1", b"123", bytes([255, 127])):
+            with open("/flash/clock.bin", "wb") as file:
+                file.write(data)
+            first = clock()
+            time.now = 1795219200 - epoch
+            found.append(first.minute_of_day())
+        result(found)
+        """,
+    ) == [0, 0, 0, 0]
+
+
+def test_quiet_hours_go_over_midnight(target: Target) -> None:
+    spans = [(1200, 360), (60, 120), (0, 0), (1439, 0), (0, 1439)]
+    minutes = [-1, 0, 59, 60, 119, 120, 359, 360, 1199, 1200, 1438, 1439]
+    assert run(
+        target,
+        "result([[m for m in minutes if within(m, *span)] for span in spans])",
+        spans=spans,
+        minutes=minutes,
+    ) == [
+        [0, 59, 60, 119, 120, 359, 1200, 1438, 1439],
+        [60, 119],
+        [],
+        [1439],
+        [0, 59, 60, 119, 120, 359, 360, 1199, 1200, 1438],
+    ]

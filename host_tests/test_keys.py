@@ -1,0 +1,151 @@
+"""The keys of the phones: kept in NVS, printed once as a link, gone when removed."""
+
+import base64
+import re
+
+import pytest
+
+from host_tests.targets import Target, dedent
+
+NVS = """
+import sys
+
+
+class NVS:
+    # As on the ESP32: blobs by name, gone with the power unless they were committed.
+    flash = {}
+
+    def __init__(self, namespace):
+        assert namespace == "hushbear"
+        self.blobs = dict(self.flash)
+
+    def get_blob(self, name, buf):
+        if name not in self.blobs:
+            raise OSError(-4354, "ESP_ERR_NVS_NOT_FOUND")
+        blob = self.blobs[name]
+        if len(blob) > len(buf):
+            raise OSError(-4364, "ESP_ERR_NVS_INVALID_LENGTH")
+        buf[: len(blob)] = blob
+        return len(blob)
+
+    def set_blob(self, name, blob):
+        self.blobs[name] = bytes(blob)
+
+    def erase_key(self, name):
+        del self.blobs[name]
+
+    def commit(self):
+        NVS.flash = dict(self.blobs)
+
+
+class esp32:
+    NVS = NVS
+
+
+sys.modules["esp32"] = esp32
+from hushbear.keys import Keys, KeysFull
+
+
+def key(n):
+    return bytes([n]) * 32
+"""
+
+
+def run(target: Target, source: str, **args: object) -> object:
+    return target.run(NVS + dedent(source), args=args)
+
+
+def test_keys_survive_a_restart_in_their_slots(target: Target) -> None:
+    assert run(
+        target,
+        """
+        keys = Keys()
+        slots = [keys.add(key(n)) for n in (1, 2, 3)]
+        keys.remove(1)
+        before = keys.psks()
+        again = Keys()
+        result((slots, before, again.psks(), again.add(key(4)), again.psks()))
+        """,
+    ) == (
+        [0, 1, 2],
+        [(0, bytes([1]) * 32), (2, bytes([3]) * 32)],
+        [(0, bytes([1]) * 32), (2, bytes([3]) * 32)],
+        1,
+        [(0, bytes([1]) * 32), (1, bytes([4]) * 32), (2, bytes([3]) * 32)],
+    )
+
+
+def test_eight_phones_and_no_more(target: Target) -> None:
+    assert run(
+        target,
+        """
+        keys = Keys()
+        for n in range(1, 9):
+            keys.add(key(n))
+        try:
+            keys.add(key(9))
+        except KeysFull:
+            full = len(keys.psks())
+        again = keys.add(key(5))  # one that is there needs no slot
+        keys.remove(7)
+        result((full, again, keys.add(key(9)), len(Keys().psks())))
+        """,
+    ) == (8, 4, 7, 8)
+
+
+def test_what_is_no_key_is_refused(target: Target) -> None:
+    assert run(
+        target,
+        """
+        keys = Keys()
+        refused = 0
+        for wrong in (b"", bytes(31), bytes(33), bytes(32)):
+            try:
+                keys.add(wrong)
+            except ValueError:
+                refused += 1
+        for slot in (0, 8, -1):
+            try:
+                keys.remove(slot)
+            except KeyError:
+                refused += 1
+        result((refused, keys.psks(), NVS.flash))
+        """,
+    ) == (7, [], {})
+
+
+@pytest.mark.parametrize("blob", [b"", b"\x01" * 31, b"\x01" * 33, bytes(32)])
+def test_a_damaged_blob_is_no_key(target: Target, blob: bytes) -> None:
+    assert run(
+        target,
+        """
+        NVS.flash = {"psk0": blob, "psk1": key(1)}
+        keys = Keys()
+        result((keys.psks(), keys.add(key(2)), Keys().psks()))
+        """,
+        blob=blob,
+    ) == (
+        [(1, bytes([1]) * 32)],
+        0,
+        [(0, bytes([2]) * 32), (1, bytes([1]) * 32)],
+    )
+
+
+def test_set_up_prints_one_link_with_a_new_key(target: Target) -> None:
+    keys = run(
+        target,
+        """
+        from hushbear import setup
+
+        setup.add_phone()
+        setup.add_phone()
+        result([key for _, key in Keys().psks()])
+        """,
+    )
+    assert isinstance(keys, list)
+    links = re.findall(
+        r"^hushbear://toy/([A-Za-z0-9_-]{43})\?v=1\r?$", target.output, re.MULTILINE
+    )
+    assert [base64.urlsafe_b64decode(link + "=") for link in links] == keys
+    assert keys[0] != keys[1]
+    assert len(target.output.split("<<result>>")[0].split()) == 2
