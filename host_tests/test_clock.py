@@ -1,5 +1,7 @@
 """The clock: set by a phone, kept by the RTC, the same whatever epoch the port has."""
 
+from typing import Any
+
 import pytest
 
 from host_tests.ram_flash import SOURCE
@@ -47,7 +49,7 @@ def clock():
 """
 
 
-def run(target: Target, source: str, epoch: int = 946684800, **args: object) -> object:
+def run(target: Target, source: str, epoch: int = 946684800, **args: object) -> Any:
     return target.run(SOURCE + BOARD + dedent(source), args={"epoch": epoch, **args})
 
 

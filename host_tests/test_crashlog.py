@@ -1,5 +1,7 @@
 """The crash log: bounded, readable in pieces, never the cause of another crash."""
 
+from typing import Any
+
 from host_tests.ram_flash import SOURCE
 from host_tests.targets import Target, dedent
 
@@ -22,12 +24,12 @@ def text(log, piece=50):
 """
 
 
-def run(target: Target, source: str, **args: object) -> object:
+def run(target: Target, source: str, **args: object) -> Any:
     return target.run(SOURCE + CRASHLOG + dedent(source), args=args)
 
 
 def test_an_exception_is_kept_with_its_traceback_and_time(target: Target) -> None:
-    text, size = run(  # type: ignore[misc]
+    text, size = run(
         target,
         """
         class Clock:
@@ -66,7 +68,7 @@ def test_an_exception_is_kept_with_its_traceback_and_time(target: Target) -> Non
 
 
 def test_it_is_bounded_and_the_oldest_goes_first(target: Target) -> None:
-    text, largest = run(  # type: ignore[misc]
+    text, largest = run(
         target,
         """
         flash = new_flash(24)

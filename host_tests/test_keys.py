@@ -2,6 +2,7 @@
 
 import base64
 import re
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def key(n):
 """
 
 
-def run(target: Target, source: str, **args: object) -> object:
+def run(target: Target, source: str, **args: object) -> Any:
     return target.run(NVS + dedent(source), args=args)
 
 

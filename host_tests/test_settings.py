@@ -1,6 +1,7 @@
 """Settings: checked, saved whole, and never a reason not to start."""
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def settings():
 """
 
 
-def run(target: Target, source: str, **args: object) -> object:
+def run(target: Target, source: str, **args: object) -> Any:
     return target.run(SOURCE + SETTINGS + dedent(source), args=args)
 
 
@@ -89,7 +90,7 @@ def test_a_value_out_of_range_changes_nothing(target: Target, values: tuple[int,
     ],
 )
 def test_a_damaged_file_gives_defaults_and_is_logged(target: Target, damage: str) -> None:
-    pack, lines, after = run(  # type: ignore[misc]
+    pack, lines, after = run(
         target,
         """
         flash = new_flash(16)

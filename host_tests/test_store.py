@@ -1,12 +1,14 @@
 """The store: messages arrive, are recorded, heard and deleted, and survive a restart."""
 
+from typing import Any
+
 import pytest
 
 from host_tests.ram_flash import SOURCE
 from host_tests.targets import Target, dedent
 
 
-def run(target: Target, source: str, **args: object) -> object:
+def run(target: Target, source: str, **args: object) -> Any:
     return target.run(SOURCE + dedent(source), args=args, timeout=120)
 
 

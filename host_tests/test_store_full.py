@@ -1,12 +1,14 @@
 """A full flash: what goes to make room, what never goes, and what is left for everything else."""
 
+from typing import Any
+
 import pytest
 
 from host_tests.ram_flash import SOURCE
 from host_tests.targets import Target, dedent
 
 
-def run(target: Target, source: str, **args: object) -> object:
+def run(target: Target, source: str, **args: object) -> Any:
     return target.run(SOURCE + dedent(source), args=args, timeout=120)
 
 
@@ -51,7 +53,7 @@ def test_what_nobody_waits_for_makes_room_oldest_first(target: Target) -> None:
 
 
 def test_a_full_box_refuses_and_deletes_nothing(target: Target) -> None:
-    full, before, after, other = run(  # type: ignore[misc]
+    full, before, after, other = run(
         target,
         """
         new_flash(72)
@@ -102,7 +104,7 @@ def test_a_message_too_long_for_the_toy_costs_nothing(target: Target) -> None:
 
 
 def test_a_recording_ends_before_the_reserve_and_can_be_kept(target: Target) -> None:
-    full, kept, size, limit, reserve_left, saved = run(  # type: ignore[misc]
+    full, kept, size, limit, reserve_left, saved = run(
         target,
         """
         flash = new_flash(110)

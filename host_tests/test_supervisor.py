@@ -1,6 +1,7 @@
 """The supervisor: a failed task comes back, others live on, a hang reaches the watchdog."""
 
 import itertools
+from typing import Any
 
 from host_tests.targets import Target, dedent
 
@@ -72,12 +73,12 @@ def hungry():
 """
 
 
-def run(target: Target, source: str, **args: object) -> object:
+def run(target: Target, source: str, **args: object) -> Any:
     return target.run(SUPERVISOR + dedent(source), args=args)
 
 
 def test_a_failed_task_is_started_again_ever_later_and_the_others_live_on(target: Target) -> None:
-    starts, failures, steps, hungry, log = run(  # type: ignore[misc]
+    starts, failures, steps, hungry, log = run(
         target,
         """
         starts = []
@@ -142,7 +143,7 @@ def test_after_a_minute_of_health_the_delay_is_short_again(target: Target) -> No
 
 
 def test_a_task_that_is_stuck_starves_the_watchdog(target: Target) -> None:
-    stuck, log, alive = run(  # type: ignore[misc]
+    stuck, log, alive = run(
         target,
         """
         async def stuck():
