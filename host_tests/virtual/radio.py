@@ -28,6 +28,8 @@ from .bus import Bus
 from .controller import AirController
 from .toy_ble import ToyBle
 
+__all__ = ["AirModel", "Phone", "ToyBle", "VirtualRadio"]
+
 
 class Toy(Protocol):
     """What is needed of a virtual toy."""
