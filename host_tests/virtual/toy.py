@@ -174,6 +174,10 @@ class VirtualToy:
         traceback: TracebackType | None,
     ) -> None:
         self.power_cut()
+        if exc is not None and self.console:  # pytest shows it with the failure
+            print(
+                f"{self.directory.name}: the console's last lines", *self.console[-TAIL:], sep="\n"
+            )
         if exc is None and self._crash is not None:
             raise self._crash
 

@@ -56,6 +56,8 @@ _busy = False  # somebody is reading frames
 _missed = False  # an interrupt came meanwhile
 _kicked = False
 _dispatching = False
+_idles = 0  # IDLE frames sent
+_runs = 0  # RUN frames received: each IDLE has its own, in their order
 _locked = 0  # the firmware's heap lock depth, while a handler runs
 
 
@@ -93,11 +95,14 @@ def _write(channel, op, payload):
 
 
 def _read():
+    global _runs
     # No branch in between, so no callback that reads, too, gets into the middle.
     head = _stream.read(8)
     payload = _stream.read(head[0] | head[1] << 8)
     if virtual:
         sigio.clock(struct.unpack_from("<I", head, 4)[0])
+        if head[2] == SYS and head[3] == RUN:
+            _runs += 1
     if head[2] in _registers:
         _registers[head[2]](head[3], payload)
     return head[2], head[3], payload
@@ -146,7 +151,8 @@ def _answer(channel, op):
         frame = _read()
         if frame[0] == channel and frame[1] == op:
             return frame[2]
-        (_replies if frame[1] & REPLY else _queue).append(frame)
+        if frame[0] != SYS or frame[1] != RUN:
+            (_replies if frame[1] & REPLY else _queue).append(frame)
 
 
 def _kick():
@@ -226,19 +232,20 @@ def interrupt(callback, *args):
 
 def idle(us):
     """Let up to `us` µs of virtual time pass; return early if anything was dispatched."""
-    global _busy, _locked
+    global _busy, _idles, _locked
     depth = unlock()
+    mine = _idles
+    _idles += 1
     nested = _busy
     _busy = True
     outer = _locked
     _locked = depth
     try:
         _write(SYS, IDLE, struct.pack("<I", us))
-        while True:
+        while _runs <= mine:
             frame = _read()
-            if frame[0] == SYS and frame[1] == RUN:
-                break
-            _dispatch(frame)
+            if frame[0] != SYS or frame[1] != RUN:
+                _dispatch(frame)
     finally:
         depth = _locked
         _locked = outer
@@ -265,7 +272,9 @@ def sleep_us(us):
 
 def stall(us):
     """Let time pass, virtual or real, with no callback running: the CPU's caches are off."""
+    depth = unlock()
     call(SYS, STALL, struct.pack("<I", us))
+    lock(depth)
 
 
 system = {}  # op of SYS: handler(payload)

@@ -22,7 +22,8 @@ _FILLED = const(8)  # from the host: u8 id, generation, data
 
 _EPERM = const(1)
 _EINVAL = const(22)
-_PIECE = const(32768)  # bytes in one frame at most
+_PIECE = const(4096)  # bytes that a blocking write hands over at once
+_READ_MAX = const(32768)  # bytes of one reading
 
 _active = {}
 _generation = 0
@@ -83,14 +84,12 @@ class I2S:
                 raise OSError(_EPERM)
             if not self._open:
                 raise OSError(_EINVAL)
-            op = _WRITE if self._callback else _WRITE_WAIT
             view = memoryview(buf)
-            for i in range(0, len(view), _PIECE):
-                data = self._head + bytes(view[i : i + _PIECE])
-                if self._callback:
-                    bus.send(bus.I2S, op, data)
-                else:
-                    bus.call(bus.I2S, op, data)
+            if self._callback:
+                bus.send(bus.I2S, _WRITE, self._head + bytes(view))
+            else:
+                for i in range(0, len(view), _PIECE):
+                    bus.call(bus.I2S, _WRITE_WAIT, self._head + bytes(view[i : i + _PIECE]))
             return len(view)
         finally:
             bus.lock(depth)
@@ -101,7 +100,7 @@ class I2S:
             if self._tx:
                 raise OSError(_EPERM)
             view = memoryview(buf)
-            if not self._open or len(view) % self._frame or len(view) > _PIECE:
+            if not self._open or len(view) % self._frame or len(view) > _READ_MAX:
                 raise OSError(_EINVAL)
             if not len(view):
                 return 0

@@ -69,7 +69,10 @@ def _run(path):
 _mount()
 sys.path[:] = ["", ".frozen", "/lib", "/variant"]
 gc.collect()
-_ballast = bytearray(max(0, gc.mem_free() - bus.config["heap"]))
+# What the chip would not have. In small pieces, which go where the stand-ins left holes.
+_ballast = [None] * ((gc.mem_free() - bus.config["heap"]) // 544)
+for _i in range(len(_ballast)):
+    _ballast[_i] = bytearray(528)
 gc.collect()
 bus.config["reserved"] = gc.mem_alloc()
 _well = True
