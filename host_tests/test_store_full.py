@@ -252,6 +252,55 @@ def test_a_flash_full_of_other_things_is_full(target: Target) -> None:
     ) == (True, [(1, 2, 1), (2, 20, 0)])
 
 
+def test_deleting_helps_even_when_something_has_eaten_the_reserve(target: Target) -> None:
+    assert run(
+        target,
+        """
+        flash = new_flash(48)
+        store = boot()
+        receive(store, 1, 20)
+        receive(store, 2, 1)
+        filler = open("/flash/big", "wb")
+        try:
+            while True:
+                filler.write(bytes(500))
+                filler.flush()
+        except OSError:
+            filler.close()
+        flash = restart(flash)
+        store = boot()
+        free = os.statvfs("/flash")[3]
+        store.delete(INBOX, make_id(1))
+        flash = restart(flash)
+        store = boot()
+        result((free <= 0, contents(store, INBOX), Message(1, 20).offer_to(store)))
+        """,
+    ) == (True, [(2, 1, 0)], 48 + 20 * 256)
+
+
+def test_a_resumed_message_counts_whole_against_its_box(target: Target) -> None:
+    assert run(
+        target,
+        """
+        flash = new_flash(72)
+        store = boot()
+        quota = store.total() // 512 * 3 // 4
+        message = Message(1, 40)  # 21 blocks of flash
+        message.offer_to(store)
+        message.feed(store, 0, 8000)
+        store.suspend()
+        left = quota - 21
+        receive(store, 2, 2 * left + 2)  # one block too many
+        try:
+            refused = message.offer_to(store)
+        except StoreFull:
+            refused = True
+        store.mark_done(INBOX, make_id(2))
+        result((refused, message.offer_to(store), contents(store, INBOX)))
+        """,
+    ) == (True, 8000, [])
+
+
 @pytest.mark.parametrize("block_size", [512, 4096])
 def test_blocks_are_counted_as_littlefs_counts_them(target: Target, block_size: int) -> None:
     assert (

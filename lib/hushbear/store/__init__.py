@@ -8,16 +8,16 @@
     .mark_done(box, id)           heard, fetched          NotFound
     .delete(box, id)              NotFound, Busy while it is open
     .open(box, id) -> Reader      .readinto(buf), .seek(offset), .size, .close(); use `with`
-    await .digest(box, id)        SHA-256 of the whole file, in slices
     .free()  .total()             bytes for messages
 
-  Receiving (inbox), one message at a time:
+  Receiving (inbox), one message at a time; an offer suspends what was being received:
     .offer(id, size, digest) -> offset   where to continue; equal to `size` when it is here already
-                                         Malformed, Busy (another is being received), StoreFull
+                                         Malformed, Busy (while one is committed), StoreFull
     .append(offset, buf, start, n)       allocates nothing          OutOfRange
-    .suspend()                           link lost: keep what came, on flash
+    .suspend()                           link lost: keep what came, on flash; never raises
     await .commit(id)             checks digest and header, then shows it; returning means that it
                                   is safe. A message that is here already is committed at once.
+                                  Runs in slices of 4 kB, so that other tasks go on.
                                   NotFound, OutOfRange (not all came), Damaged, Busy
   Recording (outbox), one at a time:
     .record(header, size_max=SIZE_MAX) -> Recording       Busy, StoreFull
@@ -33,9 +33,7 @@ fetched is never given up: StoreFull is raised instead, and nothing was deleted.
 take more than three quarters of the room: however much the family sends, the child can answer.
 """
 
-import asyncio
 import os
-from hashlib import sha256
 
 from hushbear.container import BLOCK_ALIGN, HEADER_SIZE, SIZE_MAX
 from hushbear.store.errors import (
@@ -69,8 +67,6 @@ __all__ = (
 )
 
 RECORD_BLOCKS_MIN = 64  # 2 s of sound: with room for less, no recording is begun
-_SLICE = 1024  # bytes per read while hashing
-_READS = 4  # reads between two turns of the other tasks
 _ENOENT = 2
 _EEXIST = 17
 
@@ -79,11 +75,10 @@ class Store:
     def __init__(self, root="/msg", reserve=24, log=print):
         self._root = root
         self._index = Index(root, log)
-        self._receiver = Receiver(self._index, root + "/part", self.sha256)
+        self._receiver = Receiver(self._index, root + "/part")
         self._room = Room(self._index, self._receiver, reserve)
         self._record_path = root + "/part/recording"
         self._heard = None  # id
-        self._scratch = bytearray(_SLICE)
         self.entries = self._index.entries
         self.find = self._index.find
         self.count = self._index.count
@@ -104,9 +99,11 @@ class Store:
             ):
                 _make_directory(path)
             _remove(self._record_path)  # nobody let go of the paw: not a message
-            self._index.boot(os.statvfs(self._root)[0])
+            self._index.boot()
             self._receiver.boot()
-            self._room.boot(os.statvfs(self._root)[3])
+            status = os.statvfs(self._root)
+            self._index.block_size = status[0]
+            self._room.boot(status[3])
         except OSError as error:
             raise from_os(error)
         for entry in self.entries(INBOX):
@@ -148,30 +145,6 @@ class Store:
         except OSError as error:
             raise from_os(error)
 
-    async def digest(self, box, message_id):
-        with self.open(box, message_id) as reader:
-            try:
-                return await self.sha256(reader)
-            except OSError as error:
-                raise from_os(error)
-
-    async def sha256(self, file):
-        """Return the SHA-256 of what is left of an open file; other tasks run in between."""
-        digest = sha256()
-        buf = self._scratch  # shared: it holds nothing while we sleep
-        reads = 0
-        while True:
-            n = file.readinto(buf)
-            if n == len(buf):
-                digest.update(buf)
-            elif n:
-                digest.update(memoryview(buf)[:n])
-            else:
-                return digest.digest()
-            reads += 1
-            if reads % _READS == 0:
-                await asyncio.sleep(0)
-
     def offer(self, message_id, size, digest):
         try:
             return self._receiver.offer(message_id, size, digest, self._room)
@@ -188,7 +161,7 @@ class Store:
             raise StoreFull("no room to record")
         limit = HEADER_SIZE + blocks * BLOCK_ALIGN
         try:
-            room.make(OUTBOX, room.blocks(limit))
+            room.make(OUTBOX, limit)
             room.recording = Recording(
                 self._index, self._record_path, header, limit, self._recorded
             )

@@ -5,7 +5,7 @@ Each carries the `status` byte that a phone is told.
 
 from hushbear import wire
 
-_ENOSPC = 28  # not in MicroPython's errno
+ENOSPC = 28  # not in MicroPython's errno
 
 
 class StoreError(Exception):
@@ -52,6 +52,6 @@ class Damaged(StoreError):
 
 def from_os(error):
     """Return the StoreError for an OSError of the file system."""
-    if error.errno == _ENOSPC:
+    if error.errno == ENOSPC:
         return StoreFull("flash full")
     return StoreError("flash error %s" % error.errno)

@@ -5,14 +5,13 @@ import struct
 from collections import namedtuple
 
 from hushbear.container import HEADER_SIZE, ContainerError, check_size, parse_header
-from hushbear.store.errors import NotFound
+from hushbear.store.errors import ENOSPC, NotFound
 from hushbear.store.gone import Gone
-from hushbear.store.names import blocks_for, message_name, parse_message_name
+from hushbear.store.names import DIRECTORY, blocks_for, message_name, parse_message_name
 from hushbear.wire import DONE, ENTRY, INBOX, OUTBOX
 
 Entry = namedtuple("Entry", ("sequence", "id", "sender", "size", "time", "done"))
 
-_DIRECTORY = 0x4000
 _SIZE_AT = struct.calcsize("<I16s8s")
 _FLAGS_AT = struct.calcsize(ENTRY) - 1
 
@@ -50,9 +49,9 @@ class Index:
         self._opened = []
         self._gone = Gone(root + "/gone", log)
         self._next = 1  # sequence number of the next message
+        self.block_size = 4096
 
-    def boot(self, block_size):
-        self.block_size = block_size
+    def boot(self):
         self._next = max(self._gone.load(), self._scan(INBOX), self._scan(OUTBOX))
         for entry in list(self.entries(INBOX)):
             if entry.id in self._gone:  # the power failed between the two steps of delete()
@@ -112,8 +111,17 @@ class Index:
 
     def delete(self, box, entry):
         # The id first: if the power fails in between, boot() takes the second step.
-        if box == INBOX or entry.sequence + 1 == self._next:
+        remembered = box == INBOX or entry.sequence + 1 == self._next
+        try:
+            if remembered:
+                self._gone.remember(entry.id if box == INBOX else None, self._next)
+        except OSError as error:
+            if error.errno != ENOSPC:
+                raise
+            # Something else has eaten the reserve. Deleting has to help even then.
+            self._remove(box, entry)
             self._gone.remember(entry.id if box == INBOX else None, self._next)
+            return
         self._remove(box, entry)
 
     def _remove(self, box, entry):
@@ -128,7 +136,7 @@ class Index:
         following = 1
         for name, kind, _, size in os.ilistdir(self._paths[box]):
             parsed = parse_message_name(name)
-            if parsed is None or kind == _DIRECTORY:
+            if parsed is None or kind == DIRECTORY:
                 continue
             sequence, message_id, done = parsed
             following = max(following, sequence + 1)

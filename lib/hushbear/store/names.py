@@ -8,6 +8,7 @@ from binascii import hexlify, unhexlify
 
 from hushbear.container import ID_SIZE
 
+DIRECTORY = 0x4000  # kind of an entry of os.ilistdir()
 TAG_SIZE = 8  # bytes of the digest in a part's name: enough to tell two contents of one id apart
 _STATES = ("new", "done")
 

@@ -1,6 +1,8 @@
 """Receiving a message: a part file that grows, survives restarts, and is moved when whole."""
 
+import asyncio
 import os
+from hashlib import sha256
 
 from hushbear.container import (
     BLOCK_ALIGN,
@@ -18,11 +20,13 @@ from hushbear.store.errors import (
     StoreFull,
     from_os,
 )
-from hushbear.store.names import TAG_SIZE, blocks_for, parse_part_name, part_name
+from hushbear.store.names import DIRECTORY, TAG_SIZE, blocks_for, parse_part_name, part_name
 from hushbear.wire import INBOX
 
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
 _SYNC = 16 * 1024  # bytes between two flushes: what a power cut can cost, never what was confirmed
+_READ = 1024  # bytes per read while hashing
+_READS = 4  # reads between two turns of the other tasks
 
 
 class Part:
@@ -35,10 +39,10 @@ class Part:
 
 
 class Receiver:
-    def __init__(self, index, path, sha256):
+    def __init__(self, index, path):
         self._index = index
         self._path = path
-        self._sha256 = sha256
+        self._scratch = bytearray(_READ)
         self._parts = []
         self._active = None
         self._file = None
@@ -50,9 +54,9 @@ class Receiver:
         """Find the parts on flash; those that are of no use any more are removed."""
         self._parts = []
         useless = []
-        for name, _, _, size in os.ilistdir(self._path):
+        for name, kind, _, size in os.ilistdir(self._path):
             parsed = parse_part_name(name)
-            if parsed is None:
+            if parsed is None or kind == DIRECTORY:
                 continue
             message_id, whole, tag = parsed
             if not 0 < size <= whole or self._index.has(message_id):
@@ -86,8 +90,8 @@ class Receiver:
             check_size(size)
         except ContainerError as error:
             raise Malformed(str(error))
-        if self._committing or self._active is not None and self._active.id != message_id:
-            raise Busy("another message is being received")
+        if self._committing:
+            raise Busy("another message is being committed")
         self.suspend()
         tag = bytes(digest[:TAG_SIZE])
         part = self._find(message_id)
@@ -99,10 +103,7 @@ class Receiver:
             if len(idle) >= PARTS_MAX:
                 self.drop(idle[0])
             part = Part(part_name(message_id, size, tag), bytes(message_id), size, tag, 0)
-        blocks = room.blocks(size)
-        if part in self._parts:
-            blocks -= room.blocks(part.received)
-        room.make(INBOX, blocks, part)
+        room.make(INBOX, size, part)
         # Never past the last block: the whole size means "here already".
         position = min(part.received, size - BLOCK_ALIGN)
         self._file = open(self._path + "/" + part.name, "r+b" if part.received else "wb")
@@ -128,7 +129,8 @@ class Receiver:
                 self._file.flush()
                 self._synced = self._position
         except (OSError, StoreFull) as error:
-            self._give_up()
+            self.suspend()
+            self._measure(part)  # littlefs drops what came since the last flush
             raise from_os(error) if isinstance(error, OSError) else error
         if self._position > part.received:
             part.received = self._position
@@ -140,11 +142,10 @@ class Receiver:
         self._active = self._file = None
         try:
             file.close()
-        except OSError as error:
+            if not part.received:
+                self.drop(part)
+        except OSError:
             self._measure(part)
-            raise from_os(error)
-        if not part.received:
-            self.drop(part)
 
     async def commit(self, message_id):
         if self._index.has(message_id):
@@ -155,6 +156,7 @@ class Receiver:
         if self._committing:
             raise Busy("being committed")
         if self._position != part.size:
+            self.suspend()
             raise OutOfRange("not all of it came")
         path = self._path + "/" + part.name
         self._committing = True
@@ -179,21 +181,27 @@ class Receiver:
             self._committing = False
             self._active = self._file = None
 
+    async def _sha256(self, file):
+        digest = sha256()
+        buf = self._scratch
+        reads = 0
+        while True:
+            n = file.readinto(buf)
+            if n == len(buf):
+                digest.update(buf)
+            elif n:
+                digest.update(memoryview(buf)[:n])
+            else:
+                return digest.digest()
+            reads += 1
+            if reads % _READS == 0:
+                await asyncio.sleep(0)
+
     def _find(self, message_id):
         for part in self._parts:
             if part.id == message_id:
                 return part
         return None
-
-    def _give_up(self):
-        # After a failed write littlefs drops what came since the last flush.
-        part, file = self._active, self._file
-        self._active = self._file = None
-        try:
-            file.close()
-        except OSError:
-            pass
-        self._measure(part)
 
     def _measure(self, part):
         try:

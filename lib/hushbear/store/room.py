@@ -32,19 +32,24 @@ class Room:
         """Return how long one message of this box could be, everything gone that may go."""
         return size_in(self._reachable_blocks(box, part), self._index.block_size)
 
-    def make(self, box, blocks, part=None):
-        """Make `blocks` free for a message, or raise StoreFull and delete nothing."""
+    def make(self, box, size, part=None):
+        """Make room for a message of `size` bytes, or raise StoreFull and delete nothing.
+
+        What is on flash of `part`, the beginning of this message, is there already.
+        """
+        blocks = self.blocks(size)
         if blocks > self._reachable_blocks(box, part):
             raise StoreFull("no room")
         index = self._index
         while index.blocks(box) + blocks > self._quota() or index.count(box) >= MESSAGES_MAX:
-            self._index.delete(*self._oldest_done((box,)))
+            index.delete(*self._oldest_done((box,)))
+        blocks -= self._on_flash(part)
         while self._total - self._used() < blocks:
             parts = self._receiver.idle(part)
             if parts:
                 self._receiver.drop(parts[0])
             else:
-                self._index.delete(*self._oldest_done((INBOX, OUTBOX)))
+                index.delete(*self._oldest_done((INBOX, OUTBOX)))
 
     def _reachable_blocks(self, box, part):
         kept = kept_blocks = may_go = 0
@@ -56,10 +61,14 @@ class Room:
                     kept += 1
                     kept_blocks += self.blocks(entry.size)
         if kept >= MESSAGES_MAX:
-            return 0
+            return -1
+        may_go += self._on_flash(part)
         for idle in self._receiver.idle(part):
             may_go += self.blocks(idle.received)
         return min(self._quota() - kept_blocks, self._total - self._used() + may_go)
+
+    def _on_flash(self, part):
+        return self.blocks(part.received) if part is not None and part.received else 0
 
     def _quota(self):
         return self._total * 3 // 4
