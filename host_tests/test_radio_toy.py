@@ -477,6 +477,44 @@ async def test_a_lost_link_in_mid_stream_is_a_disconnect_on_both_sides(
         assert not client.is_connected
 
 
+async def test_pairing_encrypts_and_says_so(virtual_toy: MakeToy) -> None:
+    script = """
+    serve()
+    async def main():
+        await until(lambda: events and events[-1][0] == 28)
+        result(events[-1])
+    asyncio.run(main())
+    """
+    async with scripted(virtual_toy, dedented(script)) as (radio, toy):
+        phone = radio.phone()
+        async with BleakClient(await find(phone), backend=phone.client) as client:
+            await client.pair()
+            event, conn, encrypted, _authenticated, bonded, key_size = await result(toy)
+            assert (event, conn, encrypted, bonded, key_size) == (28, 0, 1, 0, 16)
+
+
+async def test_a_new_connection_interval_is_an_event_and_holds(virtual_toy: MakeToy) -> None:
+    script = """
+    serve()
+    async def main():
+        await until(lambda: events and events[-1][0] == 27)
+        result(events[-1])
+        await asyncio.sleep(60)
+    asyncio.run(main())
+    """
+    loop = asyncio.get_running_loop()
+    async with scripted(virtual_toy, dedented(script)) as (radio, toy):
+        phone = radio.phone()
+        async with BleakClient(await find(phone), backend=phone.client) as client:
+            (connection,) = phone.device.connections.values()
+            await connection.update_parameters(100, 100, 0, 2000)
+            assert await result(toy) == (27, 0, 80, 0, 200, 0)
+            began = loop.time()
+            for _ in range(10):
+                await client.write_gatt_char(INPUT, b"", response=True)
+            assert 1.9 <= loop.time() - began <= 2.2
+
+
 async def test_the_toy_hangs_up(virtual_toy: MakeToy) -> None:
     script = """
     serve()
@@ -562,6 +600,55 @@ async def test_every_kind_of_address_can_be_connected_to(virtual_toy: MakeToy, m
             assert int(device.address[:2], 16) >> 6 == [None, 3, 1, 0][mode]
         async with BleakClient(device, backend=phone.client) as client:
             await client.write_gatt_char(INPUT, b"hello", response=True)
+
+
+async def test_a_long_message_crosses_at_the_speed_of_the_air(virtual_toy: MakeToy) -> None:
+    script = """
+    import hashlib
+    size = 324_000
+    digest, count = hashlib.sha256(), 0
+    def irq(event, data):
+        global count
+        if event == 3:
+            value = ble.gatts_read(rx)
+            digest.update(value)
+            count += len(value)
+    serve(irq)
+    ble.gatts_set_buffer(rx, 512)
+    async def main():
+        await until(lambda: count == size)
+        result(digest.digest())
+        sent = 0
+        piece = bytes(range(244))
+        while sent < size:
+            try:
+                ble.gatts_notify(0, tx, piece[: size - sent])
+                sent += len(piece)
+            except OSError:
+                await asyncio.sleep_ms(10)
+        await asyncio.sleep(60)
+    asyncio.run(main())
+    """
+    size = 324_000
+    data = random.Random(3).randbytes(size)
+    loop = asyncio.get_running_loop()
+    async with scripted(virtual_toy, dedented(script)) as (radio, toy):
+        phone = radio.phone(mtu=247)
+        received = bytearray()
+        async with BleakClient(await find(phone), backend=phone.client) as client:
+            await client.start_notify(OUTPUT, lambda _, data: received.extend(data))
+            began = loop.time()
+            for at in range(0, size, 244):
+                await client.write_gatt_char(INPUT, data[at : at + 244], response=False)
+            assert await result(toy) == hashlib.sha256(data).digest()
+            written = loop.time()
+            while len(received) < size:
+                await asyncio.sleep(0.005)
+            notified = loop.time()
+        rate = radio.model.throughput(247)
+        assert size / (written - began) == pytest.approx(rate, rel=0.05)
+        assert size / (notified - written) == pytest.approx(rate, rel=0.05)
+        assert received == (bytes(range(244)) * 1328)[:size]
 
 
 async def test_a_slow_toy_makes_the_phone_wait_and_loses_nothing(virtual_toy: MakeToy) -> None:

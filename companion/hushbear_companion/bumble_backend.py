@@ -56,8 +56,10 @@ async def open_radio(spec: str, *, mtu: int = DEFAULT_MTU) -> AsyncIterator[Bumb
     """
     try:
         transport = await open_transport(spec)
-    except core.BaseBumbleError as error:
+    except (AssertionError, ValueError) as error:
         raise ValueError(f"unknown radio {spec!r}: {error}") from error
+    except core.BaseBumbleError as error:
+        raise OSError(f"the radio at {spec} cannot be opened: {error}") from error
     async with AsyncExitStack() as stack:
         stack.push_async_callback(transport.close)
         # A new address each time, as a phone's: nobody can follow it around.

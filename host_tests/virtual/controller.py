@@ -200,6 +200,8 @@ class AirController(Controller):  # type: ignore[misc]
             pending is not None
             and pending.peer_address == pdu.advertiser_address
             and pdu.connectable
+            and pdu.advertiser_address not in self.le_connections
+            and self._own_address(pending) not in pdu.sender.le_connections
             and pdu.sender.le_legacy_advertiser.enabled
             and len(pdu.sender.le_connections) < pdu.sender.capacity
         ):
@@ -222,12 +224,14 @@ class AirController(Controller):  # type: ignore[misc]
 
     # Connections
 
-    def open_central_end(self, air: AirConnection, peer_address: hci.Address) -> End:
-        pending: Any = self.pending_le_connection
-        self.pending_le_connection = None
+    def _own_address(self, pending: Any) -> hci.Address:
         public = pending.own_address_type == hci.OwnAddressType.PUBLIC
-        own = self.public_address if public else self.random_address
-        return self._open_end(air, hci.Role.CENTRAL, own, peer_address)
+        return self.public_address if public else self.random_address
+
+    def open_central_end(self, air: AirConnection, peer_address: hci.Address) -> End:
+        own_address = self._own_address(self.pending_le_connection)
+        self.pending_le_connection = None
+        return self._open_end(air, hci.Role.CENTRAL, own_address, peer_address)
 
     def open_peripheral_end(
         self, air: AirConnection, own_address: hci.Address, peer_address: hci.Address
