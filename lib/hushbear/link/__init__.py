@@ -1,24 +1,24 @@
 """The authenticated link: BLE connections, a session on each, and the answers to their requests.
 
-    Link(keys, services, crashlog)  services: what a phone may reach, see hushbear.link.requests
-    await .run(check_in)            serve for ever; calls `check_in()` every few seconds
-    .transferring                   a message is on its way
+    Link(radio, keys, services)   radio: hushbear.link.radio.Radio; services: all a phone reaches
+    await .run(check_in)          serve for ever; calls `check_in()` every few seconds
+    .transferring                 a message is on its way
 
 Whatever a phone does costs it its connection at most.
 """
 
+from hushbear.link.errors import SessionOver
 from hushbear.link.gate import Gate
-from hushbear.link.radio import Disconnected, Radio
 from hushbear.link.requests import Requests
-from hushbear.link.session import Frame, Session, SessionOver
+from hushbear.link.session import Frame, Session
 
 
 class Link:
-    def __init__(self, keys, services, crashlog):
+    def __init__(self, radio, keys, services):
         self._keys = keys
-        self._crashlog = crashlog
+        self._crashlog = services.crashlog
         self._requests = Requests(services)
-        self._radio = Radio()
+        self._radio = radio
         self._gate = Gate()
         self._incoming = Frame()
         self._outgoing = Frame()
@@ -35,7 +35,7 @@ class Link:
         try:
             psks = [psk for _, psk in self._keys.psks()]
             await session.run(psks, self._gate, self._requests.handle)
-        except (SessionOver, Disconnected):
+        except SessionOver:
             pass
         except Exception as error:  # A defect of ours must not cost the others their link.
             self._crashlog.write(error)

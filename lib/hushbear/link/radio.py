@@ -13,6 +13,7 @@ import bluetooth
 from micropython import const
 
 from hushbear import wire
+from hushbear.link.errors import SessionOver
 from hushbear.ring import Ring
 
 _IRQ_CENTRAL_CONNECT = const(1)
@@ -46,10 +47,6 @@ _FLAG_NOTIFY = const(0x0010)
 _ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + bytes(
     reversed(bytes.fromhex(wire.SERVICE_UUID.replace("-", "")))
 )
-
-
-class Disconnected(Exception):
-    """The connection is over."""
 
 
 class Peer:
@@ -95,7 +92,7 @@ class Peer:
     async def send(self, data):
         """Send `data`, a memoryview, in notifications as large as the MTU allows.
 
-        Raises Disconnected, also where the stack takes nothing for 6 s.
+        Raises SessionOver, also where the stack takes nothing for 6 s.
         """
         at = 0
         pause = _RETRY_MS
@@ -103,12 +100,12 @@ class Peer:
         while at < len(data):
             piece = data[at : at + self.mtu - _ATT_HEAD]
             if not self.connected:
-                raise Disconnected
+                raise SessionOver("the phone left")
             try:
                 self._radio.notify(self.conn, piece)
             except OSError as error:
                 if error.errno != _ENOMEM or stalled >= _STALLED_MS:
-                    raise Disconnected from error
+                    raise SessionOver("the phone takes nothing") from error
                 await asyncio.sleep_ms(pause)
                 stalled += pause
                 pause = min(2 * pause, _RETRY_MS_MAX)

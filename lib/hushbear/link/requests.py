@@ -9,7 +9,7 @@ import gc
 import struct
 
 from hushbear import VERSION, wire
-from hushbear.link.radio import Disconnected
+from hushbear.link.errors import SessionOver
 from hushbear.link.transfer import Download, Upload
 from hushbear.store import StoreError
 
@@ -205,7 +205,7 @@ class Requests:
     async def _download(self, session, tag, download):
         try:
             await self._answer(session, wire.FETCH, tag, download.run())
-        except Disconnected:
+        except SessionOver:
             pass  # The session's own task sees it too, and ends the session.
         if self._downloads.get(session) is download:
             del self._downloads[session]

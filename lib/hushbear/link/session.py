@@ -12,15 +12,12 @@ from micropython import const
 
 from hushbear import wire
 from hushbear.crypto import noise
+from hushbear.link.errors import SessionOver
 
 _HANDSHAKE_MS = const(5000)  # of the phone's own time, the toy's arithmetic aside
 _LENGTH = const(2)  # bytes of a frame's length field
 _BODY = const(4)  # where the body of a frame's record begins
 _SEALED_MIN = const(18)  # kind, tag, authentication tag
-
-
-class SessionOver(Exception):
-    """The session has ended: the phone left, or sent what no paired phone would send."""
 
 
 class Frame:

@@ -1,0 +1,268 @@
+"""The toy's side of the link, on every target: what a phone says, and what the toy answers."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import cast
+
+import pytest
+
+from host_tests.link_peer import Phone, run
+from host_tests.targets import Target
+from hushbear import container, wire
+
+Records = list[tuple[int, int, bytes]]
+
+ONE_SESSION = """
+flash = new_flash(256)
+services = new_services()
+record(services.store, 5, 9)
+sent, why = serve(services, arrivals)
+result((sent, why, contents(services.store, INBOX), contents(services.store, OUTBOX)))
+"""
+
+
+def message(n: int, blocks: int) -> bytes:
+    """Return the container that `contents` in ram_flash.SOURCE recognises as (n, blocks)."""
+    head: bytes = container.pack_header(b"%016d" % n, b"grandma\0", 1000)
+    return head + b"".join(bytes([(n * 31 + i) & 255]) * 256 for i in range(blocks))
+
+
+def send_request(data: bytes) -> bytes:
+    return struct.pack(wire.SEND_REQUEST, data[16:32], len(data), hashlib.sha256(data).digest())
+
+
+def converse(target: Target, phone: Phone) -> tuple[Records, str, list[object], list[object]]:
+    sent, why, inbox, outbox = cast(
+        tuple[list[bytes], str, list[object], list[object]],
+        run(target, ONE_SESSION, arrivals=phone.arrivals),
+    )
+    return phone.read(sent), why, inbox, outbox
+
+
+def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
+    phone = Phone()
+    data = message(7, 12)
+    phone.record(wire.STATUS, 1)
+    phone.record(wire.TIME, 2, struct.pack(wire.TIME_BODY, 1_800_000_000, 60))
+    phone.record(wire.SEND, 3, send_request(data))
+    for at in range(0, len(data), wire.DATA_MAX):
+        piece = data[at : at + wire.DATA_MAX]
+        phone.record(wire.DATA, 3, struct.pack(wire.DATA_HEAD, at) + piece)
+    phone.record(wire.COMMIT, 4, data[16:32])
+    phone.record(wire.LIST, 5, struct.pack(wire.LIST_REQUEST, wire.OUTBOX, 0))
+    phone.record(wire.FETCH, 6, struct.pack(wire.FETCH_REQUEST, b"%016d" % 5, 0, 1500))
+    phone.record(wire.GRANT, 6, struct.pack(wire.GRANT_BODY, 1 << 20))
+    phone.record(wire.FETCHED, 7, b"%016d" % 5)
+    records, why, inbox, outbox = converse(target, phone)
+    assert why == "the phone left"
+    assert inbox == [(7, 12, 0)]
+    assert outbox == [(5, 9, 1)]
+
+    answers = {tag: body for kind, tag, body in records if kind & wire.RESPONSE}
+    status = struct.unpack(wire.STATUS_BODY, answers[1][1:])
+    assert (status[0], status[1], status[8:12], status[13]) == (1, wire.IDLE, (0, 0, 1, 1), 3700)
+    assert answers[2] == answers[4] == answers[7] == bytes([wire.OK])
+    assert struct.unpack(wire.SEND_RESPONSE, answers[3][1:]) == (0, len(data))
+    assert struct.unpack(wire.ENTRY, answers[5][1:])[1] == b"%016d" % 5
+
+    own = container.pack_header(b"%016d" % 5, container.TOY, 0) + message(5, 9)[48:]
+    fetched = [body for kind, tag, body in records if kind == wire.DATA and tag == 6]
+    assert [struct.unpack_from(wire.DATA_HEAD, piece)[0] for piece in fetched] == [0, 1024, 1500]
+    assert b"".join(piece[4:] for piece in fetched) == own
+    assert (wire.END, 6, hashlib.sha256(own).digest()) in records
+
+
+def test_a_fetch_goes_on_where_the_last_one_ended(target: Target) -> None:
+    phone = Phone()
+    phone.record(wire.FETCH, 1, struct.pack(wire.FETCH_REQUEST, b"%016d" % 5, 2000, 1 << 30))
+    records, _, _, _ = converse(target, phone)
+    own = container.pack_header(b"%016d" % 5, container.TOY, 0) + message(5, 9)[48:]
+    assert records == [
+        (wire.FETCH | wire.RESPONSE, 1, bytes([wire.OK]) + struct.pack("<I", len(own))),
+        (wire.DATA, 1, struct.pack(wire.DATA_HEAD, 2000) + own[2000:]),
+        (wire.END, 1, hashlib.sha256(own).digest()),
+    ]
+
+
+def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) -> None:
+    data = message(3, 10)
+    first = Phone()
+    first.record(wire.SEND, 1, send_request(data))
+    first.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:1000])
+    second = Phone()
+    second.record(wire.SEND, 9, send_request(data))
+    second.record(wire.DATA, 9, struct.pack(wire.DATA_HEAD, 1000) + data[1000:2000])
+    second.record(wire.DATA, 9, struct.pack(wire.DATA_HEAD, 2000) + data[2000:])
+    second.record(wire.COMMIT, 10, data[16:32])
+    again = Phone()
+    again.record(wire.SEND, 1, send_request(data))
+    again.record(wire.COMMIT, 2, data[16:32])
+    sent = run(
+        target,
+        """
+        flash = new_flash(256)
+        sent = [serve(new_services(), arrivals)[0] for arrivals in sessions]
+        result((sent, contents(new_services().store, INBOX)))
+        """,
+        sessions=[first.arrivals, second.arrivals, again.arrivals],
+    )
+    (_, second_sent, again_sent), inbox = cast(tuple[list[list[bytes]], object], sent)
+    assert inbox == [(3, 10, 0)]
+    offer = second.read(second_sent)[0][2]
+    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (1000, len(data))
+    offer, commit = [body for _, _, body in again.read(again_sent)]
+    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (len(data), len(data))
+    assert commit == bytes([wire.OK])
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        (0x3F, b"", wire.UNKNOWN),
+        (wire.STATUS, b"x", wire.MALFORMED),
+        (wire.TIME, bytes(6), wire.MALFORMED),
+        (wire.TIME, bytes(1028), wire.MALFORMED),
+        (wire.LIST, b"\x02" + bytes(4), wire.MALFORMED),
+        (wire.SEND, b"", wire.MALFORMED),
+        (wire.SEND, bytes(16) + struct.pack("<I", 1 << 31) + bytes(32), wire.MALFORMED),
+        (wire.SEND, bytes(16) + struct.pack("<I", 48) + bytes(32), wire.MALFORMED),
+        (wire.COMMIT, bytes(16), wire.NOT_FOUND),
+        (wire.FETCH, bytes(24), wire.NOT_FOUND),
+        (wire.FETCH, b"%016d" % 5 + struct.pack("<II", 9999, 0), wire.RANGE),
+        (wire.FETCHED, bytes(16), wire.NOT_FOUND),
+        (wire.DELETE, bytes(17), wire.NOT_FOUND),
+        (wire.DELETE, b"\x07" + bytes(16), wire.MALFORMED),
+        (wire.CONFIGURE, b"\xff" * 12, wire.MALFORMED),
+        (wire.CONFIGURE, b"", wire.MALFORMED),
+        (wire.CRASHLOG, struct.pack("<I", 0xFFFFFFFF), wire.OK),
+        (wire.CANCEL, b"", wire.OK),
+    ],
+)
+def test_an_odd_request_is_answered_and_the_session_goes_on(
+    target: Target, kind: int, body: bytes, status: int
+) -> None:
+    if target.name != "unix" and kind not in (0x3F, wire.SEND, wire.FETCH):
+        pytest.skip("one of each sort is enough on an emulated board")
+    phone = Phone()
+    phone.record(kind, 1, body)
+    phone.record(wire.SETTINGS, 2)
+    records, why, inbox, outbox = converse(target, phone)
+    assert records[0] == (kind | wire.RESPONSE, 1, bytes([status]))
+    assert records[1][2][0] == wire.OK
+    assert (why, inbox, outbox) == ("the phone left", [], [(5, 9, 0)])
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "status"),
+    [
+        (0, 0, wire.MALFORMED),
+        (1, 100, wire.RANGE),
+        (0xFFFFFFFF, 100, wire.RANGE),
+    ],
+)
+@pytest.mark.targets("unix")
+def test_data_that_does_not_continue_ends_the_upload(
+    target: Target, offset: int, size: int, status: int
+) -> None:
+    data = message(3, 10)
+    phone = Phone()
+    phone.record(wire.SEND, 1, send_request(data))
+    phone.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, offset) + bytes(size))
+    phone.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:1000])  # no answer any more
+    phone.record(wire.COMMIT, 2, data[16:32])
+    records, _, inbox, _ = converse(target, phone)
+    assert records[1:] == [
+        (wire.SEND | wire.RESPONSE, 1, bytes([status])),
+        (wire.COMMIT | wire.RESPONSE, 2, bytes([wire.NOT_FOUND])),
+    ]
+    assert inbox == []
+
+
+def test_what_no_phone_would_send_ends_the_session_without_an_answer(target: Target) -> None:
+    good = Phone()
+    good.record(wire.STATUS, 1)
+    stranger = Phone(psk=bytes(range(2, 34)))
+    stranger.record(wire.STATUS, 1)
+    hello, status = good.arrivals
+    flipped = hello[:20] + bytes([hello[20] ^ 1]) + hello[21:]
+    sessions = {
+        "nothing at all": ([], "the phone left", 0),
+        "a wrong key": (stranger.arrivals, "no paired phone's handshake", 0),
+        "a bit flipped": ([flipped, status], "no paired phone's handshake", 0),
+        "zero length": ([b"\0\0"], "frame of impossible size", 0),
+        "a handshake of 47 bytes": ([b"\x2f\0"], "frame of impossible size", 0),
+        "a huge length": ([b"\xff\xff"], "frame of impossible size", 0),
+        "the 2017 command": ([b"\x02"], "the phone left", 0),
+        "a request without a handshake": ([status], "frame of impossible size", 0),
+        "cut in the middle": ([hello, status[:-1]], "the phone left", 1),
+        "a recorded handshake": ([hello], "the phone left", 1),
+        "a record altered": ([hello, status[:-1] + b"\0"], "record does not open", 1),
+        "a record of 17 bytes": ([hello, b"\x11\0"], "frame of impossible size", 1),
+        "a record of 1047 bytes": ([hello, b"\x17\x04"], "frame of impossible size", 1),
+        "a record replayed": ([hello, status, status], "record does not open", 2),
+        "too much at once": ([hello, bytes(5000)], "more sent than was allowed", 1),
+    }
+    assert run(
+        target,
+        """
+        new_flash(64)
+        services = new_services()
+        ends = []
+        for arrivals in sessions:
+            sent, why = serve(services, arrivals)
+            ends.append((why, len(sent)))
+        result(ends)
+        """,
+        sessions=[arrivals for arrivals, _, _ in sessions.values()],
+    ) == [(why, sent) for _, why, sent in sessions.values()]
+
+
+@pytest.mark.targets("unix")
+def test_handshakes_wait_longer_after_each_failure_and_not_at_all_after_a_success(
+    target: Target,
+) -> None:
+    good = Phone()
+    good.record(wire.STATUS, 1)
+    assert run(
+        target,
+        """
+        from hushbear.link import gate
+
+        pauses, now = [], 0
+
+        class Time:
+            ticks_ms = staticmethod(lambda: now)
+            ticks_diff = staticmethod(lambda a, b: a - b)
+
+        class Asyncio:
+            Lock = asyncio.Lock
+            CancelledError = asyncio.CancelledError
+
+            @staticmethod
+            async def sleep_ms(ms):
+                pauses.append(ms)
+
+        gate.time, gate.asyncio = Time, Asyncio
+        doorkeeper = gate.Gate()
+        new_flash(64)
+        services = new_services()
+        for _ in range(8):
+            serve(services, [arrivals[0]], doorkeeper)  # a recording of a phone's first message
+        now = 700
+        serve(services, arrivals, doorkeeper)
+        serve(services, arrivals, doorkeeper)
+        result(pauses)
+        """,
+        arrivals=good.arrivals,
+    ) == [100, 200, 400, 800, 1600, 2000, 2000, 1300]
+
+
+def test_settings_come_back_as_they_were_set(target: Target) -> None:
+    phone = Phone()
+    settings = struct.pack(wire.SETTINGS_BODY, 33, 44, 55, wire.QUIET_HOURS, 1200, 420, 500, 20)
+    phone.record(wire.CONFIGURE, 1, settings)
+    phone.record(wire.SETTINGS, 2)
+    records, _, _, _ = converse(target, phone)
+    assert [body for _, _, body in records] == [bytes([wire.OK]), bytes([wire.OK]) + settings]

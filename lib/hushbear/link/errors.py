@@ -1,0 +1,5 @@
+"""How a session ends."""
+
+
+class SessionOver(Exception):
+    """The phone left, or sent what no paired phone would send."""
