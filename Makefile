@@ -3,7 +3,7 @@ help: ## say what there is
 
 demo: ## set up, then play the story: two messages, and a stranger who gets nowhere
 	@tools/setup demo
-	@.venv/bin/python tools/demo.py
+	@.venv/bin/python -m tools.demo
 
 test: ## set up, then check everything on every target
 	@tools/test

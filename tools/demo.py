@@ -1,0 +1,186 @@
+"""The story: a toy and a phone exchange two spoken messages, and a stranger gets nowhere.
+
+The toy is the unmodified firmware with a virtual body, the phone is the real `hushbear` command on
+a virtual radio, and everything takes place in real time. Leaves WAVs and a picture in demo-out/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import wave
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from rich.console import Console
+
+from host_tests.virtual.air import AirModel
+from host_tests.virtual.radio import VirtualRadio
+from host_tests.virtual.toy import VirtualToy
+from hushbear_companion.link import parse_link, show
+from tools.picture import Comparison, Samples, compare, draw
+from tools.stranger import Stranger
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "demo-out"
+RATE = 16000
+GOODNIGHT = "Good night, my little bear. Grandma has found your red mitten. Sleep well!"
+ANSWER = "Good night, grandma! I lost the other one today. Can we come on Sunday?"
+
+console = Console(highlight=False)
+
+
+class DemoFailed(Exception):
+    """A step of the story did not come out as it should."""
+
+
+def say(text: str) -> None:
+    console.print(f"[bold]{text}[/bold]")
+
+
+def speak(text: str, voice: str, path: Path) -> None:
+    """Let espeak-ng say `text` into a WAV."""
+    subprocess.run(["espeak-ng", "-v", voice, "-s", "150", "-w", path, text], check=True)
+
+
+def load(path: Path) -> Samples:
+    """Return a sound file as mono at the toy's rate, full scale 1."""
+    samples, rate = soundfile.read(path)
+    return np.asarray(soxr.resample(samples, rate, RATE), np.float64)
+
+
+def save(path: Path, pcm: np.ndarray) -> None:
+    """Write int16 samples at the toy's rate as a WAV."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(pcm.astype("<i2").tobytes())
+
+
+class Phone:
+    """The parent's phone: the `hushbear` command in processes of its own."""
+
+    def __init__(self, config: Path, port: int) -> None:
+        self._environment = os.environ | {
+            "HUSHBEAR_CONFIG": str(config),
+            "HUSHBEAR_RADIO": f"tcp-client:127.0.0.1:{port}",
+            "COLUMNS": "100",
+        }
+
+    async def run(self, *arguments: str | Path) -> None:
+        """Run one command as the parent would, and show it."""
+        shown = [str(a).removeprefix(f"{ROOT}/") for a in arguments]
+        console.print("  [green]$[/green] hushbear " + " ".join(shown), soft_wrap=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "hushbear_companion", *map(str, arguments),
+            env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        for line in output.decode().splitlines():
+            console.print(f"    [dim]{line}[/dim]", soft_wrap=True, markup=True)
+        if process.returncode:
+            raise DemoFailed(f"hushbear {shown[0]} ended with exit code {process.returncode}")
+
+
+async def set_up(toy: VirtualToy, phone: Phone) -> None:
+    say("A key is made on the toy, over USB, and given to the phone as a link and a QR code.")
+    printed = await toy.exec_repl("from hushbear import setup\nsetup.add_phone()")
+    link = parse_link(printed.strip().splitlines()[-1])
+    show(link)
+    await phone.run("add", str(link), "--name", "bear")
+    await toy.restart()
+
+
+async def message_to_child(toy: VirtualToy, phone: Phone) -> Comparison:
+    say("\nThe phone sends a spoken message.")
+    spoken = OUT / "goodnight.wav"
+    speak(GOODNIGHT, "en", spoken)
+    await phone.run("send", spoken)
+    await toy.led.wait_for(lambda light: light.level > 0)
+    await toy.led.wait_for(lambda light: light.level == 0)
+    await toy.led.wait_for(lambda light: light.level > 0)
+    console.print("  The toy's LED pulses.")
+
+    say("\nThe child presses the play paw.")
+    pressed = toy.loop.time()
+    await toy.hold("play", 0.2)
+    sent = load(spoken)
+    await asyncio.sleep(len(sent) / RATE + 1.5)
+    sound = next(s for s in toy.speaker.sounds if s.start >= pressed)
+    console.print(
+        f"  The speaker plays {sound.seconds:.1f} s, the first sample"
+        f" {1000 * (sound.start - pressed):.0f} ms after the press."
+    )
+    save(OUT / "speaker.wav", sound.pcm)
+    return compare("Phone to child", sent, sound.pcm / 32768, RATE)
+
+
+async def answer(toy: VirtualToy, phone: Phone) -> Comparison:
+    say("\nThe child holds the record paw and answers.")
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "answer.wav"
+        speak(ANSWER, "en-us+f4", path)
+        sent = load(path)
+    toy.press("record")
+    await asyncio.sleep(1.0)  # the beep that says "speak now"
+    lit = toy.led.on and toy.mic.running
+    await asyncio.sleep(toy.mic.speak(sent * 32767) + 0.3)
+    toy.release("record")
+    await asyncio.sleep(1.0)
+    if not lit or toy.mic.running:
+        raise DemoFailed("the microphone did not listen just while the paw was held")
+    console.print("  The LED was on for as long as the microphone was.")
+    await phone.run("list")
+    await phone.run("fetch", OUT / "answers")
+    fetched = max((OUT / "answers").glob("*.wav"), key=lambda p: p.stat().st_mtime)
+    fetched = fetched.replace(OUT / "answer.wav")
+    (OUT / "answers").rmdir()
+    return compare("Child to phone", sent, load(fetched), RATE)
+
+
+async def stranger(toy: VirtualToy, radio: VirtualRadio) -> None:
+    say("\nA stranger's phone tries what was done to the toy of 2017.")
+    recordings = len(toy.mic.opened)
+    async for outcome in Stranger(radio.phone()).attempts():
+        refused = outcome.refused and len(toy.mic.opened) == recordings
+        verdict = "[green]refused[/green]" if refused else "[red]NOT REFUSED[/red]"
+        console.print(f"  {outcome.attempt:<42} {verdict}: {len(outcome.learned)} bytes learned")
+        if not refused:
+            raise DemoFailed(f"the stranger could {outcome.attempt}")
+
+
+async def story() -> None:
+    OUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        async with (
+            VirtualRadio(AirModel(interval=0.015, packets=6, loss=0.01)) as radio,
+            VirtualToy(Path(directory) / "toy", air=radio) as toy,
+        ):
+            phone = Phone(Path(directory) / "phone", await radio.serve_hci())
+            await set_up(toy, phone)
+            comparisons = [await message_to_child(toy, phone), await answer(toy, phone)]
+            await stranger(toy, radio)
+            say("\nThe parent's phone still gets through.")
+            await phone.run("status")
+    draw(comparisons, OUT / "story.png")
+    say("\nWhat went in, what came out:")
+    for comparison, name in zip(comparisons, ("speaker.wav", "answer.wav"), strict=True):
+        console.print(f"  {OUT / name}   {comparison.title}, SNR {comparison.snr:.1f} dB")
+    console.print(f"  {OUT / 'story.png'}")
+
+
+def main() -> int:
+    try:
+        asyncio.run(story())
+    except DemoFailed as failure:
+        console.print(f"[red]The demo failed:[/red] {failure}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
