@@ -206,7 +206,7 @@ def fetch(
                     failed.append((entry, error))  # the others are none the worse for it
                     continue
             fetched.append((entry, path))
-            output.waiting(f"{path} ({entry.seconds:.1f} s)")
+            output.line(f"{path} ({entry.seconds:.1f} s)")
 
     _with_toy(source, radio, output, work)
     output.result(

@@ -45,6 +45,11 @@ class Output:
             console = Console(width=160)
         console.print(table)
 
+    def line(self, text: str) -> None:
+        """Print a part of the result, for people, as soon as it is there."""
+        if not self.as_json:
+            print(text)
+
     def waiting(self, text: str) -> None:
         """Say what is being waited for."""
         if not self.as_json:

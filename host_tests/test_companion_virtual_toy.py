@@ -1,0 +1,227 @@
+"""The companion and the unmodified firmware, on the virtual radio: as a parent has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from host_tests.messages import speech
+from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
+from host_tests.virtual.toy import VirtualToy
+from hushbear import wire
+from hushbear_companion import errors, inbox, message
+from hushbear_companion.adpcm import decode, encode
+from hushbear_companion.client import Client
+from hushbear_companion.link import parse_link
+from hushbear_companion.records import Box, StatusError
+from hushbear_companion.session import Session, Timing
+from hushbear_companion.transport import Radio
+
+pytestmark = pytest.mark.targets("unix")
+
+MakeToy = Callable[..., VirtualToy]
+
+
+@contextlib.asynccontextmanager
+async def family(virtual_toy: MakeToy) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
+    """A toy that is on and advertises, its radio, and the link that its set-up printed."""
+    radio = VirtualRadio(AirModel(interval=0.015, packets=6))
+    async with radio, virtual_toy(air=radio) as toy:
+        output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
+        found = re.search(r"hushbear://\S+", output)
+        assert found
+        yield toy, radio, found[0]
+
+
+def client(phone: Phone, link: str, **timing: float) -> Client:
+    radio = Radio(scanner=phone.scanner, client=phone.client)
+    return Client(parse_link(link).key, radio, timing=Timing(**timing))  # type: ignore[arg-type]
+
+
+def spoken(seconds: float, seed: int = 1) -> bytes:
+    header = message.Header(message.new_id(), b"grandma\0", 1_790_000_000)
+    return message.pack(header, encode(speech(seconds, seed)))
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("mtu", [23, 185, 517])
+async def test_a_message_arrives_whatever_a_write_may_hold(virtual_toy: MakeToy, mtu: int) -> None:
+    content = spoken(1.5)
+    seen: list[int] = []
+    async with (
+        family(virtual_toy) as (_, radio, link),
+        client(radio.phone(mtu=mtu), link) as phone,
+    ):
+        await phone.send(content, lambda done, total: seen.append(done))
+        (entry,) = await phone.entries(Box.INBOX)
+        status = await phone.status()
+    assert (entry.id, entry.size, entry.done) == (content[16:32], len(content), False)
+    assert status.unheard == 1 and status.clock is not None
+    assert seen == sorted(seen) and seen[-1] == len(content)
+
+
+@pytest.mark.virtual_time
+async def test_a_transfer_survives_drops_and_goes_on_where_it_was(virtual_toy: MakeToy) -> None:
+    content = spoken(6)
+    seen: list[int] = []
+    async with family(virtual_toy) as (_, radio, link), client(radio.phone(), link) as phone:
+
+        def watch(done: int, total: int) -> None:
+            if len(seen) in (10, 30, 31):
+                radio.drop()
+            seen.append(done)
+
+        await phone.send(content, watch)
+        assert [e.size for e in await phone.entries(Box.INBOX)] == [len(content)]
+    drops = [n for n in range(1, len(seen)) if seen[n] <= seen[n - 1]]
+    assert drops and all(seen[n - 1] - seen[n] <= wire.WINDOW + 32 * 1024 for n in drops)
+
+
+@pytest.mark.virtual_time
+async def test_out_of_range_and_back(virtual_toy: MakeToy) -> None:
+    content = spoken(6)
+    said: list[str] = []
+    async with family(virtual_toy) as (_, radio, link):
+        device = radio.phone()
+        phone = client(device, link)
+        phone._waiting = said.append
+        loop = asyncio.get_running_loop()
+
+        def watch(done: int, total: int) -> None:
+            if done > 20_000 and not said and not gone:
+                gone.append(loop.time())
+                radio.out_of_range(device)
+                loop.call_later(20, radio.in_range, device)
+
+        gone: list[float] = []
+        async with phone:
+            await phone.send(content, watch)
+            assert len(await phone.entries(Box.INBOX)) == 1
+    assert said and "Trying again" in said[0]
+
+
+@pytest.mark.virtual_time
+async def test_the_child_answers_and_the_phone_fetches_it(
+    virtual_toy: MakeToy, tmp_path: Path
+) -> None:
+    voice = speech(2.0, 3)
+    async with family(virtual_toy) as (toy, radio, link):
+        await asyncio.sleep(1)
+        toy.mic.speak(np.concatenate((np.zeros(4000, np.int16), voice)))
+        await toy.hold("record", 2.4)
+        await asyncio.sleep(1)
+        async with client(radio.phone(), link) as phone:
+            (entry,) = await phone.entries(Box.OUTBOX)
+            radio.drop(after=40)
+            path = await inbox.fetch_into(phone, entry, tmp_path)
+            (entry,) = await phone.entries(Box.OUTBOX)
+            assert entry.done
+            await phone.delete(Box.OUTBOX, entry.id)
+            with pytest.raises(errors.NoSuchMessage):
+                await phone.delete(Box.OUTBOX, entry.id)
+    heard, rate = soundfile.read(path, dtype="int16")
+    assert rate == 16000 and 1.8 < len(heard) / rate < 2.6
+    assert np.array_equal(heard, decode(path.read_bytes()[60:]))
+    assert [p.name for p in tmp_path.glob("*.wav")] == [path.name]
+
+
+@pytest.mark.virtual_time
+async def test_two_phones_at_once_each_get_their_message_across(virtual_toy: MakeToy) -> None:
+    one, other = spoken(3, 1), spoken(1, 2)
+    async with family(virtual_toy) as (_, radio, link):
+        async with (
+            client(radio.phone(), link) as first,
+            client(radio.phone(), link) as second,
+            asyncio.TaskGroup() as sending,
+        ):
+            sending.create_task(first.send(one))
+            sending.create_task(second.send(other))
+        async with client(radio.phone(), link) as phone:
+            ids = {entry.id for entry in await phone.entries(Box.INBOX)}
+    assert ids == {one[16:32], other[16:32]}
+
+
+@pytest.mark.virtual_time
+async def test_a_wrong_key_is_refused_and_the_right_one_still_works(virtual_toy: MakeToy) -> None:
+    async with family(virtual_toy) as (toy, radio, link):
+        stranger = client(radio.phone(), link)
+        stranger._key = bytes(32)
+        with pytest.raises(errors.NotThisToy):
+            await stranger.connect()
+        async with client(radio.phone(), link) as phone:
+            assert (await phone.status()).crashlog == 0
+        assert toy.running
+
+
+@pytest.mark.virtual_time
+async def test_requests_at_their_edges_leave_the_toy_well(virtual_toy: MakeToy) -> None:
+    async with family(virtual_toy) as (toy, radio, link):
+        async with client(radio.phone(), link) as phone:
+            settings = await phone.settings()
+            await phone.configure(settings.changed(volume=1, quiet=True, quiet_from=1439))
+            assert (await phone.settings()).quiet_from == 1439
+            assert await phone.crashlog() == ""
+            await phone.clear_crashlog()
+            session = phone._session
+            assert isinstance(session, Session)
+            for kind, body in ((0x3F, b""), (wire.LIST, b"\2\0\0\0\0"), (wire.FETCH, bytes(3))):
+                with pytest.raises(StatusError):
+                    await session.request(kind, body, "do that")
+            assert (await phone.status()).crashlog == 0
+        assert toy.running
+
+
+class Command:
+    """The `hushbear` command in a process of its own."""
+
+    def __init__(self, port: int, config: Path) -> None:
+        self.environment = os.environ | {
+            "HUSHBEAR_CONFIG": str(config),
+            "HUSHBEAR_RADIO": f"tcp-client:127.0.0.1:{port}",
+        }
+
+    async def __call__(self, *arguments: object) -> tuple[int, dict[str, Any]]:
+        """Run it with --json; return (exit code, what it printed)."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hushbear_companion", *map(str, arguments), "--json"),
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(120):
+            output, _ = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, json.loads(output)
+
+
+async def test_the_command_end_to_end(virtual_toy: MakeToy, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "hello.flac", speech(3.0).astype(np.float64) / 32768, 16000)
+    async with family(virtual_toy) as (toy, radio, link):
+        hushbear = Command(await radio.serve_hci(), tmp_path / "config")
+        assert await hushbear("add", link, "--name", "Bruno") == (0, {"toy": "Bruno"})
+        code, sent = await hushbear("send", tmp_path / "hello.flac")
+        assert code == 0 and sent["seconds"] == pytest.approx(3.0, abs=0.04)
+        await toy.hold("record", 1.5)
+        await asyncio.sleep(1)
+        code, fetched = await hushbear("fetch", tmp_path / "in")
+        assert code == 0 and len(fetched["fetched"]) == 1
+        wav = fetched["fetched"][0]["file"]
+        assert soundfile.info(wav).duration == pytest.approx(1.4, abs=0.3)
+        code, listed = await hushbear("list")
+        assert [(m["box"], m["from"], m["done"]) for m in listed["messages"]] == [
+            ("inbox", "here", False),
+            ("outbox", "toy", True),
+        ]
+        code, changed = await hushbear("settings", "--volume", 40, "--quiet-hours", "20:00-07:00")
+        assert code == 0 and changed["settings"]["volume"] == 40
+        assert (await hushbear("delete", "ffffffff"))[0] == 8
