@@ -30,28 +30,30 @@ _WRITABLE = (bytearray, memoryview)
 
 @micropython.viper
 def _make_table(table: ptr32, h: ptr8):
-    # As words of GCM's bit order: bit 31 of the first is the coefficient of x^0, so that
-    # multiplying by x shifts right.
-    a = uint(h[0] << 24 | h[1] << 16 | h[2] << 8 | h[3])
-    b = uint(h[4] << 24 | h[5] << 16 | h[6] << 8 | h[7])
-    c = uint(h[8] << 24 | h[9] << 16 | h[10] << 8 | h[11])
-    d = uint(h[12] << 24 | h[13] << 16 | h[14] << 8 | h[15])
-    carry = uint(0xE1)
+    # In words of GCM's bit order: bit 31 of the first is the coefficient of x^0, so that
+    # multiplying by x shifts right. The product at hand is where the reductions will be.
+    product = ptr32(int(table) + 512)
+    j = 0
+    while j < 4:
+        product[j] = h[0] << 24 | h[1] << 16 | h[2] << 8 | h[3]
+        h = ptr8(int(h) + 4)
+        j += 1
+    reduction = 0xE1  # in a variable, as no literal has more than 30 bits
     i = 0
     while i < 68:
-        if (i & 63) < 4:  # H * x^i and H * x^(64 + i) are the entries 8 >> i
-            k = (i & 64) + ((8 >> (i & 63)) << 2)
-            table[k] = int(a)
-            table[k + 1] = int(b)
-            table[k + 2] = int(c)
-            table[k + 3] = int(d)
-        out = int(d) & 1
-        d = d >> 1 | c << 31
-        c = c >> 1 | b << 31
-        b = b >> 1 | a << 31
-        a = a >> 1
-        if out:
-            a = a ^ carry << 24
+        power = i & 63
+        entry = ptr32(int(table) + ((i & 64) << 2) + (8 >> power << 4))
+        carry = 0
+        j = 0
+        while j < 4:
+            word = product[j]
+            if power < 4:  # H * x^i and H * x^(64 + i) are the entries 8 >> i
+                entry[j] = word
+            product[j] = int(uint(word) >> 1) | carry
+            carry = word << 31
+            j += 1
+        if carry:
+            product[0] = product[0] ^ reduction << 24
         i += 1
     i = 0
     while i < 128:  # the other entries are sums of those
@@ -60,8 +62,7 @@ def _make_table(table: ptr32, h: ptr8):
         if k == 0:
             table[i] = 0
         elif k != lowest:
-            k = i & 67  # the same word of entry 0
-            table[i] = table[k | lowest << 2] ^ table[i ^ lowest << 2]
+            table[i] = table[(i & 67) | lowest << 2] ^ table[i ^ lowest << 2]
         i += 1
     i = 0
     while i < 16:
