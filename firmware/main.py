@@ -1,10 +1,18 @@
 # Runs after boot.py: the board and the app, joined.
 
+import gc
+
 import board
 
 if board.safe_mode:
     print("Hushbear: safe mode, the app is not started")
 else:
+    gc.threshold(2048)  # what loading leaves behind goes at once, and the heap stays in one piece
+
+    from hushbear.audio import Buffers
+
+    buffers = Buffers()
+
     from hushbear import app
 
-    app.run(board)
+    app.run(board, buffers)

@@ -19,19 +19,19 @@ leaves the message unheard, recording works without its beeps.
 import asyncio
 import gc
 import machine
-import micropython
 import os
 import time
 from micropython import const
 
 from hushbear import container, leds, wire
-from hushbear.audio import POLL_MS, Buffers, tones
+from hushbear.audio import POLL_MS, tones
 from hushbear.audio.mic import Mic
 from hushbear.audio.speaker import Speaker, Unreadable
 from hushbear.clock import Clock
 from hushbear.crashlog import CrashLog
 from hushbear.keys import Keys
 from hushbear.link import Link
+from hushbear.link.radio import Radio
 from hushbear.paws import RECORD, SKIP, Paws
 from hushbear.services import Services
 from hushbear.settings import Settings
@@ -47,9 +47,7 @@ _LOOK_STEPS = const(5)  # LED steps between two looks at the store and the setti
 
 
 class App:
-    def __init__(self, board):
-        micropython.alloc_emergency_exception_buf(128)
-        buffers = Buffers()
+    def __init__(self, board, buffers):
         gc.threshold(16384)
         self._board = board
         self.crashlog = CrashLog()
@@ -63,7 +61,7 @@ class App:
         self._mic = Mic(board, self._led, buffers)
         self._speaker = Speaker(board, buffers)
         self._paws = Paws(board)
-        self._link = Link(Keys(), self._services)
+        self._link = Link(Radio(), Keys(), self._services)
         self._supervisor = None
         self._header = bytearray(container.HEADER_SIZE)
         self._played = None  # id of the message that was played last
@@ -247,9 +245,9 @@ class App:
             self._store.mark_done(wire.INBOX, message_id)
 
 
-def run(board):
+def run(board, buffers):
     """Run the toy. Ctrl-C ends it, to the REPL; whatever else ends it restarts the board."""
-    app = App(board)
+    app = App(board, buffers)
     try:
         asyncio.run(app.run())
     except KeyboardInterrupt:

@@ -9,9 +9,10 @@ import micropython
 import time
 from micropython import const
 
-from hushbear import dsp, ima
+from hushbear import dsp
 from hushbear.audio import STALLED_MS
 from hushbear.container import BLOCK_ALIGN, BLOCK_SAMPLES
+from hushbear.ima_encoder import Encoder
 
 _IBUF = const(20480)  # 10 descriptors of 256 frames of 8 bytes: 160 ms
 _WARM_UP = const(4)  # blocks: a MEMS microphone clicks in its first 100 ms
@@ -30,7 +31,7 @@ class Mic:
         self._slots = buffers.slots
         self._slots_view = memoryview(buffers.slots)
         self._capture = dsp.Capture(_GAIN)
-        self._encoder = ima.Encoder(1)
+        self._encoder = Encoder(1)
         self._callback = self._take  # a bound method is made here, not in the callback
         self._i2s = None
         self._warm_up = 0

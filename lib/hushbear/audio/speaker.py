@@ -19,7 +19,7 @@ from hushbear.container import BLOCK_ALIGN, BLOCK_SAMPLES
 
 _MESSAGE_IBUF = const(4096)  # 8 descriptors of 256 frames of 2 bytes
 _SOUND_IBUF = const(2048)
-_FULL = const(32767)
+_FULL = const(32768)  # 1 in Q15
 
 
 def loudness(percent):

@@ -9,8 +9,7 @@ from hushbear import dsp
 from hushbear.container import RATE
 
 CHUNK = const(256)  # samples: one DMA descriptor, 16 ms
-_STEP = const(64)  # samples of one loudness
-_EDGE = const(4)  # steps from silence to full
+_STEP = const(64)  # samples, 4 ms: a note rises in its first step and falls in its last
 _STEPS_A_SECOND = RATE // _STEP
 _AMPLITUDE = const(12000)
 
@@ -52,10 +51,10 @@ class Tones:
         frequency, ms = self._notes[self._note]
         steps = ms * _STEPS_A_SECOND // 1000
         if frequency:
-            edge = min(self._at + 1, steps - self._at, _EDGE)
-            self._phase = dsp.tone(
-                pcm, offset, _STEP, self._phase, frequency, self._amplitude * edge // _EDGE
-            )
+            first = self._amplitude if self._at else 0
+            last = self._amplitude if self._at < steps - 1 else 0
+            turn = frequency * 4096 // 1000  # 65536 is a whole one
+            self._phase = dsp.tone(pcm, offset, _STEP, self._phase, turn, first, last)
         else:
             dsp.scale(pcm, offset, _STEP, 0)
         self._at += 1
