@@ -1,11 +1,14 @@
 """The clock: set by a phone, kept by the RTC, the same whatever epoch the port has."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from host_tests.ram_flash import SOURCE
 from host_tests.targets import Target, dedent
+from host_tests.virtual.toy import Cause, VirtualToy
 
 # A board of either epoch, whose RTC begins at 2000-01-01 as the ESP32's does.
 BOARD = """
@@ -148,3 +151,31 @@ def test_quiet_hours_go_over_midnight(target: Target) -> None:
         [1439],
         [0, 59, 60, 119, 120, 359, 360, 1199, 1200, 1438],
     ]
+
+
+@pytest.mark.targets("unix")
+@pytest.mark.virtual_time
+async def test_on_a_whole_toy_the_time_outlives_all_but_the_power(
+    virtual_toy: Callable[..., VirtualToy],
+) -> None:
+    main = """
+import machine
+from hushbear.clock import Clock
+
+clock = Clock(machine.RTC())
+print("now", clock.now(), clock.minute_of_day())
+if machine.reset_cause() == machine.PWRON_RESET:
+    clock.set(1795219200, 120)
+    print("set", clock.now(), clock.minute_of_day())
+"""
+    async with virtual_toy(main=main) as toy:
+        await toy.wait_stopped()
+        await asyncio.sleep(3600)
+        await toy.restart(Cause.WATCHDOG)
+        await toy.wait_stopped()
+        await toy.restart()
+        await toy.wait_stopped()
+        first, just, later, dark, *_ = [line for line in toy.console if line[:3] in ("now", "set")]
+    assert first == dark == "now 0 -1"
+    assert just == "set 1795219200 120"
+    assert later in [f"now {1795219200 + seconds} 180" for seconds in (3600, 3601, 3602)]

@@ -1,12 +1,15 @@
 """The keys of the phones: kept in NVS, printed once as a link, gone when removed."""
 
+import ast
 import base64
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from host_tests.targets import Target, dedent
+from host_tests.virtual.toy import VirtualToy
 
 NVS = """
 import sys
@@ -150,3 +153,17 @@ def test_set_up_prints_one_link_with_a_new_key(target: Target) -> None:
     assert [base64.urlsafe_b64decode(link + "=") for link in links] == keys
     assert keys[0] != keys[1]
     assert len(target.output.split("<<result>>")[0].split()) == 2
+
+
+@pytest.mark.targets("unix")
+@pytest.mark.virtual_time
+async def test_set_up_on_a_whole_toy(virtual_toy: Callable[..., VirtualToy]) -> None:
+    async with virtual_toy(main="") as toy:
+        printed = await toy.exec_repl("from hushbear import setup\nsetup.add_phone()")
+    async with virtual_toy(main="from hushbear.keys import Keys\nprint(Keys().psks())") as toy:
+        await toy.wait_stopped()
+        ((slot, key),) = ast.literal_eval(toy.console[-1])
+    assert slot == 0
+    link = re.fullmatch(r"hushbear://toy/([A-Za-z0-9_-]{43})\?v=1", printed.strip())
+    assert link
+    assert base64.urlsafe_b64decode(link[1] + "=") == key

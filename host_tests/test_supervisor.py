@@ -1,9 +1,13 @@
 """The supervisor: a failed task comes back, others live on, a hang reaches the watchdog."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from host_tests.targets import Target, dedent
+from host_tests.virtual.toy import Cause, VirtualToy
 
 # Time that only passes when asyncio waits for it, so that a test of a minute takes none.
 SUPERVISOR = """
@@ -257,3 +261,41 @@ def test_checking_in_allocates_nothing(target: Target) -> None:
         )
         == "allocated nothing"
     )
+
+
+@pytest.mark.targets("unix")
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    "hang", ["while True: time.sleep_ms(100)", "await asyncio.Event().wait()"]
+)
+async def test_a_hang_restarts_the_board(
+    virtual_toy: Callable[..., VirtualToy], hang: str
+) -> None:
+    main = f"""
+import asyncio, machine, time
+from hushbear.crashlog import CrashLog
+from hushbear.supervisor import Supervisor
+
+log = CrashLog()
+supervisor = Supervisor(log, machine.WDT(timeout=5000))
+
+
+async def task():
+    for _ in range(20):
+        supervisor.check_in("task")
+        await asyncio.sleep_ms(1000)
+    {hang}
+
+
+async def main():
+    supervisor.start("task", task, alive_ms=3000)
+    await supervisor.run()
+
+
+asyncio.run(main())
+"""
+    async with virtual_toy(main=main) as toy:
+        began = toy.loop.time()
+        cause = await toy.wait_restart(2, timeout=60)
+        assert cause == Cause.WATCHDOG
+        assert 22 <= toy.loop.time() - began <= 32
