@@ -59,7 +59,8 @@ class Peripheral:
         self.device.add_service(Service(SERVICE, [self.input, self.output]))
 
     async def start(self) -> None:
-        await self.device.power_on()
+        if not self.device.powered_on:
+            await self.device.power_on()
         uuid = gatt.UUID(SERVICE).to_pdu_bytes()
         kind = AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS
         await self.device.start_advertising(
@@ -182,6 +183,22 @@ async def test_a_long_message_takes_what_it_takes_on_a_good_phone() -> None:
             await write_all(client, MESSAGE)
             assert len(MESSAGE) / (now() - began) == pytest.approx(96_000, rel=0.03)
         assert peripheral.received == MESSAGE
+
+
+async def test_two_phones_share_the_time_of_one_radio() -> None:
+    async with on_air() as (radio, peripheral):
+        phones = [radio.phone(mtu=247) for _ in range(2)]
+        clients = []
+        for phone in phones:
+            clients.append(BleakClient(await find(phone), backend=phone.client))
+            await clients[-1].connect()
+            await peripheral.start()
+        began = now()
+        await asyncio.gather(*(write_all(client, MESSAGE[:50_000]) for client in clients))
+        assert len(peripheral.received) == 100_000
+        assert 100_000 / (now() - began) == pytest.approx(radio.model.throughput(247), rel=0.05)
+        for client in clients:
+            await client.disconnect()
 
 
 async def test_loss_slows_but_never_corrupts() -> None:

@@ -572,10 +572,12 @@ async def test_what_may_not_be_read_or_written_is_refused(virtual_toy: MakeToy) 
         phone = radio.phone(mtu=50)
         async with BleakClient(await find(phone), backend=phone.client) as client:
             assert await client.read_gatt_char(OUTPUT) == bytes(range(100))
+            assert await client.read_gatt_char("2a00") == b"MPY ESP32"
             for call, code in (
                 (client.read_gatt_char(INPUT), 0x02),
                 (client.write_gatt_char(OUTPUT, b"x", response=True), 0x03),
                 (client.read_gatt_char("4567"), 0x80),
+                (client.write_gatt_char("2a00", b"mine", response=True), 0x03),
             ):
                 with pytest.raises(BleakGATTProtocolError) as error:
                     await call

@@ -34,7 +34,7 @@ class AirModel:
     `supervision_timeout` hold from the next connection on."""
 
     interval: float = 0.015  # s between connection events
-    packets: int = 6  # each way in one connection event
+    packets: int = 6  # each way in one connection event, shared by the connections of one radio
     payload: int = 251  # bytes of one packet with its L2CAP header; 27 before Bluetooth 4.2
     loss: float = 0.0  # share of packets that are lost and sent again
     latency: float = 0.0  # s from the antenna to the program, each way
@@ -84,6 +84,15 @@ class Air(LocalLink):  # type: ignore[misc]
 
     def reachable(self, one: AirController, other: AirController) -> bool:
         return one.in_range and other.in_range
+
+    def busy(self, connection: AirConnection) -> int:
+        """How many connections with something to send share a radio with this one, itself
+        included: a radio does one thing at a time."""
+        return sum(
+            bool(other.central.queue or other.peripheral.queue)
+            for other in self.connections
+            if set(other.controllers) & set(connection.controllers)
+        )
 
     def set_range(self, controller: AirController, in_range: bool) -> None:
         controller.in_range = in_range
@@ -196,18 +205,19 @@ class AirConnection:
     def _event(self) -> None:
         self._event_timer = None
         if self.reachable:
+            packets = max(1, self.air.model.packets // max(1, self.air.busy(self)))
             for end in (self.central, self.peripheral):
-                self._send(end)
+                self._send(end, packets)
         if not self.closed and (self.central.queue or self.peripheral.queue):
             self._schedule()
 
-    def _send(self, end: End) -> None:
+    def _send(self, end: End, packets: int) -> None:
         if self.closed:
             return
         peer = self.peer(end)
         model, chance = self.air.model, self.air.random
         crossed: deque[Packet] = deque()
-        for _ in range(model.packets):
+        for _ in range(packets):
             if not end.queue or not peer.can_receive(len(crossed)):
                 break
             if model.loss and chance.random() < model.loss:

@@ -1,9 +1,9 @@
 """The toy's Bluetooth stack: what the ESP32 has below MicroPython's `bluetooth`, as bumble.
 
 The stand-in `bluetooth` module calls in over the bus and gets events back. It keeps the
-characteristics' buffers; here are the GATT table that a phone sees, the connections, and the
-limits that the NimBLE host sets: how many connections, how many notifications may wait for the
-air (after which `gatts_notify` raises ENOMEM), what may be done when.
+characteristics' buffers; here are the connections, and the limits that the NimBLE host sets: how
+many connections, how many notifications may wait for the air (after which `gatts_notify` raises
+ENOMEM), what may be done when.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from bumble import att, gatt, hci, ll
-from bumble.core import UUID
+from bumble import att, hci, ll
 from bumble.device import AdvertisingType, Connection, Device, LegacyAdvertiser
 from bumble.host import Host
 
@@ -23,6 +22,7 @@ from .air import Air
 from .bus import Bus, Channel
 from .controller import ADVERTISING_UNIT, AirController
 from .device import ble_ops as op
+from .toy_gatt import Table
 
 ENOENT, E2BIG, ENOMEM, EBUSY, ENODEV, EINVAL, ENOTCONN = 2, 7, 12, 16, 19, 22, 107
 # "Invalid HCI command parameters" as the binding passes it on, of the data and of the interval
@@ -33,8 +33,6 @@ ADVERTISEMENT_MAX = 31
 INTERVAL_MIN = 0.020  # s between advertisements
 MTU_RANGE = range(23, 528)
 SERVICES_MAX = 8
-FLAG_READ, FLAG_WRITE_NO_RESPONSE, FLAG_WRITE = 0x02, 0x04, 0x08
-PROPERTIES = 0xFF  # the rest of the flags say what security a characteristic wants
 USER_TERMINATED = hci.HCI_ErrorCode.REMOTE_USER_TERMINATED_CONNECTION_ERROR
 RANDOM, PUBLIC = hci.OwnAddressType.RANDOM, hci.OwnAddressType.PUBLIC
 
@@ -71,6 +69,7 @@ class ToyBle:
             host=Host(self.controller, self.controller),
         )
         self.device.on("connection", self._on_connection)
+        self._table = Table(self.device.gatt_server, self._read, self._write)
         self._bus: Bus | None = None
         self._starting = asyncio.Lock()
         self._started = False
@@ -137,7 +136,7 @@ class ToyBle:
     def _call_set(self, payload: bytes) -> int:
         what, value = payload[0], payload[1:]
         if what == op.GAP_NAME:
-            self._name = value
+            self._table.name = value
             return 0
         if not self._active:
             return ENODEV
@@ -213,10 +212,10 @@ class ToyBle:
             return ENODEV
         if self._connections or self.advertising:
             return EBUSY
-        services, attributes = self._parse_services(payload)
+        services, attributes = self._table.parse(payload)
         if len(services) > SERVICES_MAX:
             return E2BIG
-        self._publish(services)
+        self._table.publish(services)
         return struct.pack(f"<h{len(attributes)}H", 0, *(a.handle for a in attributes))
 
     def _call_notify(self, payload: bytes) -> int:
@@ -283,104 +282,16 @@ class ToyBle:
         op.ADDRESS: _call_address,
     }
 
-    # The GATT table
-
-    def _parse_services(self, data: bytes) -> tuple[list[gatt.Service], list[att.Attribute]]:
-        at = 0
-
-        def take(count: int) -> bytes:
-            nonlocal at
-            at += count
-            return data[at - count : at]
-
-        def entry() -> tuple[UUID, int]:
-            uuid = UUID.from_bytes(take(take(1)[0]))
-            return uuid, int.from_bytes(take(2), "little")
-
-        services: list[gatt.Service] = []
-        attributes: list[att.Attribute] = []  # in the order of the handles that are answered
-        for _ in range(take(1)[0]):
-            uuid, count = entry()
-            characteristics = []
-            for _ in range(count):
-                characteristic_uuid, flags = entry()
-                descriptors: list[gatt.Descriptor] = []
-                value = self._value(flags)
-                characteristic = gatt.Characteristic(
-                    characteristic_uuid,
-                    gatt.Characteristic.Properties(flags & PROPERTIES),
-                    att.Attribute.READABLE | att.Attribute.WRITEABLE,
-                    value,
-                    descriptors,
-                )
-                attributes.append(characteristic)
-                for _ in range(take(1)[0]):
-                    descriptor_uuid, descriptor_flags = entry()
-                    descriptor = gatt.Descriptor(
-                        descriptor_uuid,
-                        att.Attribute.READABLE | att.Attribute.WRITEABLE,
-                        self._value(descriptor_flags),
-                    )
-                    descriptors.append(descriptor)
-                    attributes.append(descriptor)
-                characteristic.descriptors = descriptors
-                characteristics.append(characteristic)
-            services.append(gatt.Service(uuid, characteristics))
-        for attribute in attributes:
-            attribute.value.attribute = attribute
-        return services, attributes
-
-    def _publish(self, services: list[gatt.Service]) -> None:
-        server = self.device.gatt_server
-        server.services.clear()
-        server.attributes.clear()
-        server.attributes_by_handle.clear()
-        name = gatt.CharacteristicValue(read=lambda _connection: self._name)
-        readable, unreadable = att.Attribute.READABLE, att.Attribute.Permissions(0)
-        read, indicate = (
-            gatt.Characteristic.Properties.READ,
-            gatt.Characteristic.Properties.INDICATE,
-        )
-        device_name = gatt.Characteristic(
-            gatt.GATT_DEVICE_NAME_CHARACTERISTIC, read, readable, name
-        )
-        appearance = gatt.Characteristic(
-            gatt.GATT_APPEARANCE_CHARACTERISTIC, read, readable, bytes(2)
-        )
-        service_changed = gatt.Characteristic(
-            gatt.GATT_SERVICE_CHANGED_CHARACTERISTIC, indicate, unreadable, self._value(0)
-        )
-        server.add_services(
-            [
-                gatt.Service(gatt.GATT_GENERIC_ACCESS_SERVICE, [device_name, appearance]),
-                gatt.Service(gatt.GATT_GENERIC_ATTRIBUTE_SERVICE, [service_changed]),
-                *services,
-            ]
-        )
-
-    def _value(self, flags: int) -> att.AttributeValue:
-        """A value that lives on the device. Bumble leaves permissions to the value."""
-
-        def read(connection: Connection) -> Any:
-            if not flags & FLAG_READ:
-                raise att.ATT_Error(error_code=att.ATT_READ_NOT_PERMITTED_ERROR)
-            return self._read(connection, value.attribute.handle)
-
-        def write(connection: Connection, data: bytes) -> Any:
-            if not flags & (FLAG_WRITE | FLAG_WRITE_NO_RESPONSE):
-                raise att.ATT_Error(error_code=att.ATT_WRITE_NOT_PERMITTED_ERROR)
-            head = struct.pack("<HH", connection.handle - 1, value.attribute.handle)
-            return self._event(op.WRITTEN, head + data)
-
-        value = att.AttributeValue(read=read, write=write)
-        return value
-
     async def _read(self, connection: Connection, handle: int) -> bytes:
         head = struct.pack("<HH", connection.handle - 1, handle)
-        status, data = await self._event(op.READ, head)
+        status, value = await self._event(op.READ, head)
         if status:
             raise att.ATT_Error(error_code=status)
-        return data
+        return value
+
+    def _write(self, connection: Connection, handle: int, value: bytes) -> Awaitable[object]:
+        head = struct.pack("<HH", connection.handle - 1, handle)
+        return self._event(op.WRITTEN, head + value)
 
     # Events to the device
 
@@ -450,10 +361,10 @@ class ToyBle:
         self._pending.clear()
 
     def _reset(self) -> None:
-        self._name = b"MPY ESP32"
+        self._table.name = b"MPY ESP32"
         self._addr_mode = 0
         self._own_address = PUBLIC
         self.device.gatt_server.max_mtu = 256
         self.controller.le_legacy_advertiser.advertising_data = b""
         self.controller.le_legacy_advertiser.scan_response_data = b""
-        self._publish([])
+        self._table.publish([])

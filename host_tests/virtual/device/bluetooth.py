@@ -6,13 +6,14 @@ unlocked heap, because on the ESP32 it runs on NimBLE's task, whose heap lock is
 is given is overwritten afterwards: there it is on that task's stack.
 """
 
-import ble_ops as op
-import bus
 import micropython
 import struct
 import sys
-import uctypes
 from micropython import const
+
+import ble_ops as op
+import bus
+import uctypes
 
 FLAG_READ = const(0x0002)
 FLAG_WRITE_NO_RESPONSE = const(0x0004)
@@ -289,26 +290,31 @@ class BLE:
     # Events
 
     def _on_frame(self, code, payload):
+        made = b"\x00"
+        try:
+            made = self._handle(code, payload)
+        finally:
+            bus.send(bus.BLE, op.DONE, made)
+
+    def _handle(self, code, payload):
         event, layout = _EVENTS[code]
         fields = struct.unpack_from(layout, payload)
         value = self._values.get(fields[1])
-        made, answer = 0, b""
-        if code == op.WRITTEN:
-            if value is not None:
-                value.put(memoryview(payload)[4:], value.size if value.append else 0)
-                self._invoke(event, fields)
-        elif code == op.READ:
-            made = self._invoke(event, fields)
-            made = int(made) if isinstance(made, (int, bool)) else 0
-            if not made and value is not None:
-                answer = value.get()
-        elif code in (op.CONNECTED, op.DISCONNECTED):
+        if code == op.READ:
+            status = self._invoke(event, fields)
+            if isinstance(status, (int, bool)) and status:
+                return bytes((int(status) & 0xFF,))
+            return b"\x00" + (value.get() if value else b"")
+        if code in (op.CONNECTED, op.DISCONNECTED):
             self._address[:] = fields[2]
             self._invoke(event, (fields[0], fields[1], self._address_view))
-            self._address[:] = b"\xff\xff\xff\xff\xff\xff"
-        else:
+            self._address[:] = b"\xff" * 6
+        elif code != op.WRITTEN:
             self._invoke(event, fields)
-        bus.send(bus.BLE, op.DONE, bytes((made & 0xFF,)) + answer)
+        elif value:
+            value.put(memoryview(payload)[4:], value.size if value.append else 0)
+            self._invoke(event, fields)
+        return b"\x00"
 
     def _invoke(self, event, fields):
         handler = self._handler
