@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from host_tests.virtual.bus import Channel
 from host_tests.virtual.toy import Cause, ToyError, VirtualToy
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
@@ -187,3 +188,13 @@ async def test_a_snippet_runs_in_place_of_main(virtual_toy: Make) -> None:
         with pytest.raises(ToyError, match="NameError"):
             await toy.exec_repl("nonsense")
         assert toy.running
+
+
+async def test_a_peripheral_that_fails_is_reported_as_such(virtual_toy: Make) -> None:
+    def broken(op: int, payload: bytes) -> None:
+        raise LookupError("no such thing")
+
+    with pytest.raises(ToyError, match="no such thing"):
+        async with virtual_toy(main="import machine; machine.WDT()") as toy:
+            toy.bus.on(Channel.WDT, broken)
+            await toy.off.wait()

@@ -81,6 +81,7 @@ class Bus:
         self.console_fd: int | None = None  # read together with the bus, so that neither blocks
         self.on_console: Callable[[], None] = lambda: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_error: Callable[[Exception], None] = lambda _: None  # a handler here raised
         self.cpu_time: Callable[[], float] = time.monotonic  # of the toy's process, in seconds
         self.frames = 0  # both ways, ever
 
@@ -241,7 +242,11 @@ class Bus:
         if self._state is _State.HUNG:
             self._state = _State.RUNNING
         handler = self._handlers.get(channel)
-        answer = handler(op, payload) if handler else None
+        try:
+            answer = handler(op, payload) if handler else None
+        except Exception as error:
+            self.on_error(error)
+            return
         if isinstance(answer, bytes):
             self._write(self._frame(channel, op | REPLY, answer))
         elif inspect.isawaitable(answer):
@@ -251,8 +256,11 @@ class Bus:
             task.add_done_callback(self._tasks.discard)
 
     async def _answer_later(self, channel: int, op: int, answer: Awaitable[bytes]) -> None:
-        frame_payload = await answer
-        frame = self._frame(channel, op, frame_payload)
+        try:
+            frame = self._frame(channel, op, await answer)
+        except Exception as error:
+            self.on_error(error)
+            return
         if self.virtual:
             self._answers.append(frame)
         elif self.connected:

@@ -116,6 +116,7 @@ class VirtualToy:
         self.bus = Bus()
         self.loop = self.bus.loop
         self.bus.on_gone = self._died
+        self.bus.on_error = self._broke
         self.bus.on_console = self._read_console
         self.bus.cpu_time = self._cpu_time
         self.pins = Pins(self.bus)
@@ -180,8 +181,8 @@ class VirtualToy:
             print(
                 f"{self.directory.name}: the console's last lines", *self.console[-TAIL:], sep="\n"
             )
-        if exc is None and self._crash is not None:
-            raise self._crash
+        if self._crash is not None and exc is not self._crash:
+            raise self._crash from (self._crash.__cause__ or exc)
 
     @property
     def running(self) -> bool:
@@ -390,6 +391,14 @@ class VirtualToy:
             status = None
         self._end()
         self._crash = self._error(f"the toy's process ended with status {status}")
+        self.off.set()
+        self._notice()
+
+    def _broke(self, error: Exception) -> None:
+        """A peripheral here raised: the fault is not the toy's, and it cannot go on."""
+        self._end()
+        self._crash = self._error(f"a virtual peripheral failed: {error!r}")
+        self._crash.__cause__ = error
         self.off.set()
         self._notice()
 
