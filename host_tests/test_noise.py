@@ -449,3 +449,28 @@ def test_records_are_sealed_and_opened_with_the_heap_locked(target: Target) -> N
         result(run())
     """
     assert target.run(source) is True
+
+
+def test_what_the_handshake_and_a_session_take_of_the_heap(target: Target) -> None:
+    source = """
+        import gc
+
+        def used():
+            gc.collect()
+            return gc.mem_alloc()
+
+        before = used()
+        from hushbear.crypto import noise
+        package = used() - before
+        responder = noise.Responder(prologue)
+        assert responder.read_1(psk, message_1)
+        responder.write_2()
+        states = responder.split()
+        del responder
+        result((package, used() - before - package))
+    """
+    message_1 = Initiator(PSK, wire.PROLOGUE).write_1()
+    args = {"prologue": wire.PROLOGUE, "psk": PSK, "message_1": message_1}
+    package, session = cast(tuple[int, int], target.run(source, args=args))
+    assert package < 14_000
+    assert session < 3_000
