@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cryptography.exceptions import InvalidTag
 from noise.connection import NoiseConnection
 from noise.exceptions import NoiseInvalidMessage
 
@@ -215,7 +216,7 @@ class Link:
             while True:
                 record = bytes(self.noise.decrypt(await self.frame()))
                 await self.handle(record[0], record[1], record[2:])
-        except (NoiseInvalidMessage, asyncio.IncompleteReadError, ConnectionError):
+        except (InvalidTag, NoiseInvalidMessage, asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self.drop()

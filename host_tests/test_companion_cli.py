@@ -390,6 +390,11 @@ def test_help_and_start_up_load_nothing_heavy() -> None:
         assert command in done.stdout
 
 
+def test_the_version(hushbear: Command) -> None:
+    result = hushbear("--version")
+    assert result.exit_code == 0 and result.stdout.startswith("hushbear 0.")
+
+
 def test_a_radio_that_is_not_there() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "hushbear_companion", "scan", "--json", "--radio", "nonsense:1"],

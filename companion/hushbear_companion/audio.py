@@ -25,6 +25,7 @@ SECONDS_MAX = message.SAMPLES_MAX // message.RATE  # whole seconds that a messag
 _RATE_LIMITS = (1000, 384_000)
 _CHANNELS_MAX = 32
 _SHORTEST_FOR_GATING = 0.4  # seconds; BS.1770 measures blocks of this length
+_OGG_PAGE_MAX = 65307  # bytes
 _READ_FRAMES = 65536
 _KINDS = "WAV, FLAC or OGG"
 
@@ -115,7 +116,7 @@ def _read_sound(path: Path, sound: Any, head: bytes, size: int) -> _Signal:
         )
     limit = message.SAMPLES_MAX * rate // message.RATE
     promised = int(sound.frames)
-    if limit < promised < 1 << 48 and head[:4] != b"OggS":
+    if limit < promised < 1 << 48:
         _refuse_long(path, promised / rate, limit / rate)
     pieces = []
     count = 0
@@ -130,10 +131,10 @@ def _read_sound(path: Path, sound: Any, head: bytes, size: int) -> _Signal:
             pieces.append(piece.mean(axis=1))
     if count > limit:
         _refuse_long(path, count / rate, limit / rate)
-    if not count:
-        raise BadAudio(f"{path.name} holds no sound (0 samples).", "Record or export it again.")
     if _missing(head, path, size) or count < promised < 1 << 48:
         raise _cut_short(path)
+    if not count:
+        raise BadAudio(f"{path.name} holds no sound (0 samples).", "Record or export it again.")
     signal: _Signal = np.concatenate(pieces)
     if not np.all(np.isfinite(signal)):
         raise BadAudio(f"{path.name} holds samples that are no numbers.", "Export it again.")
@@ -141,11 +142,13 @@ def _read_sound(path: Path, sound: Any, head: bytes, size: int) -> _Signal:
 
 
 def _missing(head: bytes, path: Path, size: int) -> bool:
-    """Whether a WAV's data chunk promises more than the file has.
+    """Whether a WAV's data chunk, or the last page of an Ogg, promises more than the file has.
 
-    libsndfile corrects such a length in silence. Recorders that write to a pipe leave the longest
-    length there is, or none: those are whole.
+    libsndfile corrects such a length in silence. Recorders that write a WAV to a pipe leave the
+    longest length there is: those are whole.
     """
+    if head[:4] == b"OggS":
+        return _last_page_missing(path, size)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return False
     at = 12
@@ -162,10 +165,17 @@ def _missing(head: bytes, path: Path, size: int) -> bool:
     return False
 
 
+def _last_page_missing(path: Path, size: int) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, size - _OGG_PAGE_MAX))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    return len(page) < 27 or len(page) < 27 + page[26] + sum(segments)
+
+
 def _cut_short(path: Path) -> BadAudio:
-    return BadAudio(
-        f"{path.name} is cut short: its end is missing.", "Copy, download or record it again."
-    )
+    return BadAudio(f"{path.name} is cut short or damaged.", "Copy, download or record it again.")
 
 
 def _refuse_long(path: Path, seconds: float, limit: float) -> None:

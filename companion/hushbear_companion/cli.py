@@ -72,7 +72,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Send voice messages to a Hushbear toy and fetch its answers.",
 )
 toys_app = typer.Typer(no_args_is_help=True, help="The toys that are known here.")
 app.add_typer(toys_app, name="toys")
@@ -91,6 +90,23 @@ RadioOption = Annotated[
         "tcp-client:127.0.0.1:9000.",
     ),
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"hushbear {version('hushbear')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Send voice messages to a Hushbear toy and fetch its answers."""
 
 
 @app.command()
@@ -140,7 +156,9 @@ def add(
 
 @app.command()
 def send(
-    file: Annotated[Path, typer.Argument(help="A WAV, FLAC or OGG of up to a minute.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A WAV, FLAC or OGG of up to a minute.")
+    ],
     toy: ToyOption = None,
     radio: RadioOption = None,
     as_json: JsonOption = False,

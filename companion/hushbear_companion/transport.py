@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _SERVICE: str = wire.SERVICE_UUID
 _WRITE_MIN = 20  # every link carries this much
 _WRITE_MAX = 512  # no attribute is longer
+_PACKET = 251  # bytes of the longest link-layer packet
+_HEADERS = 7  # of these, for L2CAP and ATT, in the first packet of a write
 _WRITE_SETTLE = 0.5  # seconds for the system to learn the size that was agreed on
 _PENDING_MAX = 64 * 1024  # bytes from the toy that wait to be read: above any limit we grant
 _CLOSE = 5.0
@@ -131,10 +133,15 @@ class BleakStream:
                     await asyncio.sleep(_WRITE_SETTLE / 5)
 
     def write_size(self) -> int:
-        """Return how many bytes one write may hold now: it can grow while connected."""
+        """Return how many bytes to write at once now: what may be can grow while connected.
+
+        What does not fill whole packets wastes air: 495 bytes take two, 512 take three.
+        """
         assert self._to_toy is not None
         size = self._to_toy.max_write_without_response_size
-        return max(_WRITE_MIN, min(_WRITE_MAX, size))
+        size = max(_WRITE_MIN, min(_WRITE_MAX, size))
+        whole = (size + _HEADERS) // _PACKET * _PACKET - _HEADERS
+        return whole if whole > 0 else size
 
     def ended(self) -> None:
         """The link is gone."""
