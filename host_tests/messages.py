@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import struct
 import subprocess
@@ -9,6 +10,7 @@ import subprocess
 import numpy as np
 import numpy.typing as npt
 
+from host_tests.virtual import VirtualToy
 from hushbear import container
 
 Pcm = npt.NDArray[np.int16]
@@ -79,3 +81,62 @@ def snr(heard: Pcm, spoken: Pcm) -> float:
 
 def digest(message: bytes) -> bytes:
     return hashlib.sha256(message).digest()
+
+
+STORE = """
+import asyncio, binascii
+from hushbear.store import Store
+store = Store()
+store.boot()
+"""
+
+
+async def give(toy: VirtualToy, *contents: bytes) -> None:
+    """Put messages into the inbox of a toy, as if a phone had sent them, oldest first."""
+    for content in contents:
+        message_id = content[16:32]
+        source = STORE + f"store.offer({message_id!r}, {len(content)}, {digest(content)!r})\n"
+        for at in range(0, len(content), 1024):
+            piece = content[at : at + 1024]
+            text = binascii.b2a_base64(piece, newline=False)
+            source += f"store.append({at}, binascii.a2b_base64({text!r}), 0, {len(piece)})\n"
+        await toy.exec_repl(source + f"asyncio.run(store.commit({message_id!r}))\n")
+
+
+async def outbox(toy: VirtualToy) -> list[bytes]:
+    """Return the messages the toy has recorded, oldest first."""
+    source = STORE + (
+        "from hushbear import wire\n"
+        "for entry in store.entries(wire.OUTBOX):\n"
+        "    with store.open(wire.OUTBOX, entry.id) as file:\n"
+        "        buf = bytearray(255)\n"
+        "        while n := file.readinto(buf):\n"
+        "            print('>', binascii.b2a_base64(memoryview(buf)[:n]).decode().strip())\n"
+        "    print('> end')\n"
+    )
+    found, content = [], b""
+    for line in (await toy.exec_repl(source)).splitlines():
+        if line == "> end":
+            found.append(content)
+            content = b""
+        elif line.startswith("> "):
+            content += binascii.a2b_base64(line[2:])
+    return found
+
+
+async def configure(toy: VirtualToy, **changes: int) -> None:
+    """Change settings of a toy, by their names in hushbear.settings."""
+    lines = "".join(f"s.{name} = {value}\n" for name, value in changes.items())
+    source = "from hushbear.settings import Settings\ns = Settings()\n" + lines
+    await toy.exec_repl(source + "body = s.pack()\nSettings().apply(body)\n")
+
+
+async def crash_log(toy: VirtualToy) -> str:
+    """Return what the toy has written down about itself."""
+    return await toy.exec_repl(
+        "for name in ('/crash.0', '/crash.1'):\n"
+        "    try:\n"
+        "        print(open(name).read())\n"
+        "    except OSError:\n"
+        "        pass\n"
+    )
