@@ -201,7 +201,7 @@ class Radio:
         self._start()
         try:
             while True:
-                self._ble.config("mac")
+                self._ble.config("mtu")
                 check_in()
                 for peer in self._peers:
                     if peer.connected and peer.task is None:
