@@ -227,6 +227,10 @@ def _bluetooth_errors() -> Any:
         yield
     except BleakBluetoothNotAvailableError as error:
         raise NoBluetooth(f"Bluetooth cannot be used: {error.args[0]}.") from None
-    except (BleakError, OSError) as error:
+    except OSError as error:  # Linux without D-Bus or BlueZ
+        raise NoBluetooth(
+            f"The system's Bluetooth service does not answer ({error.strerror or error})."
+        ) from None
+    except BleakError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NoBluetooth(f"Bluetooth cannot be used: {reason}.") from None
