@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable
 
@@ -222,3 +223,12 @@ time.sleep_ms(200)
         assert await toy.wait_stopped() == "ended"
         assert len(toy.speaker.pcm()) >= 20 * 512
         assert (toy.speaker.pcm()[:512] == 0x2010).all()
+
+
+async def test_no_process_is_left_behind_when_the_host_goes(virtual_toy: Make) -> None:
+    async with virtual_toy(main="print('up')\nwhile True:\n    pass") as toy:
+        await toy.wait_console("up")
+        process = toy.process
+        assert process is not None
+        toy.bus.detach()
+        assert process.wait(10) == -signal.SIGKILL

@@ -83,7 +83,7 @@ class Bus:
         self.on_gone: Callable[[], None] = lambda: None
         self.on_error: Callable[[Exception], None] = lambda _: None  # a handler here raised
         self.cpu_time: Callable[[], float] = time.monotonic  # of the toy's process, in seconds
-        self.frames = 0  # both ways, ever
+        self.frames = 0  # heard from the toy, ever
 
     @property
     def virtual(self) -> bool:

@@ -102,7 +102,7 @@ class VirtualToy:
         self._main = main
         self._micropython = micropython or Unix.micropython_path()
         self._seed = seed
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._line = b""
         self._crash: ToyError | None = None
         self._changed = asyncio.Event()  # console or state
@@ -289,7 +289,7 @@ class VirtualToy:
         }
         self._write_scripts(repl)
         self.bus.on_system[Sys.HELLO] = lambda _: self._configuration(cause, repl)
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [
                 str(self._micropython),
                 "-X",
@@ -353,11 +353,11 @@ class VirtualToy:
         if self._boot:
             self._boot.cancel()
             self._boot = None
-        if self._process is None:
+        if self.process is None:
             return
-        self._process.kill()
-        self._process.wait()
-        self._process = None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
         self.bus.detach()
         self._read_console()
         if self.bus.console_fd is not None:
@@ -383,10 +383,10 @@ class VirtualToy:
     def _died(self) -> None:
         """The process ended by itself: MicroPython crashed, which a chip would answer with a
         reset. Here it is an error, reported at the latest when the toy is put away."""
-        if self._process is None:
+        if self.process is None:
             return
         try:
-            status = self._process.wait(5)
+            status = self.process.wait(5)
         except subprocess.TimeoutExpired:
             status = None
         self._end()
@@ -407,10 +407,10 @@ class VirtualToy:
         return ToyError(f"{what}. Its console:\n{tail}" if tail else f"{what}; it said nothing.")
 
     def _cpu_time(self) -> float:
-        if self._process is None:
+        if self.process is None:
             return 0.0
         try:
-            stat = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text()
+            stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
         except OSError:
             return time.monotonic()
         user, system = stat.rsplit(")", 1)[1].split()[11:13]

@@ -97,8 +97,11 @@ def _write(channel, op, payload):
 def _read():
     global _runs
     # No branch in between, so no callback that reads, too, gets into the middle.
-    head = _stream.read(8)
-    payload = _stream.read(head[0] | head[1] << 8)
+    try:
+        head = _stream.read(8)
+        payload = _stream.read(head[0] | head[1] << 8)
+    except (IndexError, OSError):
+        os.system("kill -9 $PPID")  # the host is gone: leave no process behind
     if virtual:
         sigio.clock(struct.unpack_from("<I", head, 4)[0])
         if head[2] == SYS and head[3] == RUN:
