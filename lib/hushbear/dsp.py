@@ -1,0 +1,137 @@
+"""What happens to samples outside the codec: the microphone's, the volume, and beeps.
+
+Every buffer is bytes-like and len() is taken for its size in bytes; offsets and counts are in
+samples. Samples for the speaker are int16 and start at an even address, the microphone's are 24
+bits in the upper part of an int32 and start at an address that 4 divides. A span that does not
+fit its buffer raises ValueError; nothing here allocates after construction.
+"""
+
+from array import array
+
+UNITY = const(32768)  # a volume or amplitude of 1 in Q15
+TURN = const(65536)  # a phase of one turn
+
+_DC = const(0)
+_PRIMED = const(1)
+_GAIN = const(2)
+
+
+@micropython.viper
+def _capture(dst: ptr16, src: ptr32, state: ptr32, n: int, dst_off: int):
+    # 20 of the 24 bits are kept: the other four are the microphone's own noise. The DC estimate
+    # has 7 more. Per sample y = x - dc; dc += y / 128: a high pass at 20 Hz. What the division
+    # cuts off stays in the sum, so that a constant input ends at exactly 0 (Yates and Lyons, "DC
+    # Blocker Algorithms", 2008).
+    dst = ptr16(uint(dst) + (dst_off << 1))
+    if uint(dst) & 1 or uint(src) & 3:
+        raise ValueError("samples at an odd address")
+    dc = state[_DC]
+    if n and not state[_PRIMED]:
+        dc = (src[0] >> 12) << 7
+        state[_PRIMED] = 1
+    gain = state[_GAIN]
+    end = uint(dst) + (n << 1)
+    while uint(dst) < end:
+        y = (src[0] >> 12) - (dc >> 7)
+        dc += y
+        y = (y * gain + 128) >> 8
+        if (y + 16384) >> 15:
+            # From half of full scale a parabola leads to the limit, at 1.5 times full scale
+            excess = (y if y > 0 else -1 - y) - 16383
+            if excess > 32767:
+                excess = 32767
+            limited = 16383 + excess - ((excess * excess) >> 16)
+            y = limited if y > 0 else -1 - limited
+        dst[0] = y
+        dst = ptr16(uint(dst) + 2)
+        src = ptr32(uint(src) + 4)
+    state[_DC] = dc
+
+
+class Capture:
+    """The microphone's samples made fit to record: DC removed, amplified, softly limited.
+
+    `gain` is linear, 1/16 to 64 in steps of 1/16; with 1 a full slot becomes a full sample.
+    """
+
+    def __init__(self, gain):
+        gain = int(gain * 16 + 0.5)
+        if gain < 1 or gain > 1024:
+            raise ValueError("gain out of range")
+        self._state = array("i", (0, 0, gain))
+
+    def reset(self):
+        """Begin another recording, in which the first sample is taken for the DC offset."""
+        self._state[_PRIMED] = 0
+
+    def process(self, src, n, dst, dst_off=0):
+        """Turn the first `n` slots of `src` into int16 samples from sample `dst_off` of `dst`."""
+        if n < 0 or 4 * n > len(src):
+            raise ValueError("slots outside the buffer")
+        if dst_off < 0 or 2 * (dst_off + n) > len(dst):
+            raise ValueError("samples outside the buffer")
+        _capture(dst, src, self._state, n, dst_off)
+
+
+@micropython.viper
+def _scale(samples: ptr16, off: int, n: int, volume: int):
+    samples = ptr16(uint(samples) + (off << 1))
+    if uint(samples) & 1:
+        raise ValueError("samples at an odd address")
+    end = uint(samples) + (n << 1)
+    while uint(samples) < end:
+        samples[0] = (((samples[0] ^ 0x8000) - 0x8000) * volume + 16384) >> 15
+        samples = ptr16(uint(samples) + 2)
+
+
+def scale(samples, off, n, volume):
+    """Multiply `n` samples from `off` by `volume` (Q15, 0 to UNITY) in place, rounding."""
+    if off < 0 or n < 0 or 2 * (off + n) > len(samples):
+        raise ValueError("samples outside the buffer")
+    if volume < 0 or volume > UNITY:
+        raise ValueError("volume out of range")
+    _scale(samples, off, n, volume)
+
+
+@micropython.viper
+def _tone(dst: ptr16, phase: int, off: int, n: int, step: int, level: int, rise: int) -> int:
+    dst = ptr16(uint(dst) + (off << 1))
+    if uint(dst) & 1:
+        raise ValueError("samples at an odd address")
+    phase &= 0xFFFF
+    end = uint(dst) + (n << 1)
+    while uint(dst) < end:
+        # A quarter turn z and its square in Q14; sin(pi/2 z) is close to z (a - z^2 (b - z^2 c))
+        # with a = pi/2, b = pi - 5/2, c = pi/2 - 3/2, which is 1 and level at z = 1.
+        z = (phase ^ 0x8000) - 0x8000
+        if z > 16384:
+            z = 32768 - z
+        elif z < -16384:
+            z = -32768 - z
+        square = (z * z) >> 14
+        sine = 10512 - ((square * 1160) >> 14)
+        sine = 25736 - ((square * sine) >> 14)
+        sine = (z * sine) >> 14
+        dst[0] = (sine * (level >> 12)) >> 14
+        level += rise
+        phase = (phase + step) & 0xFFFF
+        dst = ptr16(uint(dst) + 2)
+    return phase
+
+
+def tone(dst, off, n, phase, step, amplitude, end=None):
+    """Write `n` samples of a sine from sample `off` of `dst`; return the phase after them.
+
+    `step` is the phase of one sample: hertz * TURN / rate. The amplitude (Q15, 0 to UNITY) goes in
+    a line to `end`, if given: a beep that does not click is a tone from 0 up, one that stays and
+    one down to 0, each with the phase that the one before returned.
+    """
+    if end is None:
+        end = amplitude
+    if off < 0 or n < 0 or 2 * (off + n) > len(dst):
+        raise ValueError("samples outside the buffer")
+    if amplitude < 0 or amplitude > UNITY or end < 0 or end > UNITY:
+        raise ValueError("amplitude out of range")
+    level = min(amplitude, 32767) << 12
+    rise = ((min(end, 32767) << 12) - level) // n if n else 0
+    return _tone(dst, phase, off, n, step, level, rise)

@@ -1,0 +1,109 @@
+"""IMA ADPCM in WAV blocks of 256 bytes: 505 samples of 16-bit mono, 4 bits each.
+
+Block: first sample (int16), step index (0 to 88), a zero byte, then two codes a byte, low nibble
+first (Microsoft "New Multimedia Data Types", 1994; tables from the IMA's "Recommended Practices",
+1992). The decoder follows the shift-and-add form to the bit, as sox and ffmpeg do (but ffmpeg up
+to 5.1, of Debian 12, multiplies instead and is up to 15 off).
+
+Every buffer is bytes-like and len() is taken for its size in bytes; PCM has to start at an even
+address. Offsets into PCM count samples, offsets into blocks count bytes. A span that does not fit
+its buffer is the caller's mistake and raises ValueError; nothing here allocates after import.
+
+A decoder for anything that came from outside: a block that no encoder makes decodes to no
+samples and leaves the output as it was. That is, fewer than 4 or more than 256 bytes, a step index
+above 88 (ffmpeg refuses it, sox takes it for 0), or a fourth byte that is not zero (ffmpeg 5.1
+refuses it, sox and later ffmpeg ignore it).
+"""
+
+from array import array
+
+_BLOCK_ALIGN = const(256)
+
+# Both kernels keep the state of the codec in one word: the value, biased by 32768 so that it is
+# never negative, above the place of the step's row in the tables. Adding an entry of MOVES
+# moves both at once. A value has left 16 bits if, and only if, `state >> 29` is not zero.
+_ROW = const(0x1FFF)  # place of a row in bytes: 64 * step index
+_VALUE = const(13)  # bits below the value
+_TOP = const(0xFFFF << 13)  # the highest value
+
+_STEPS = (
+    7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60, 66,
+    73, 80, 88, 97, 107, 118, 130, 143, 157, 173, 190, 209, 230, 253, 279, 307, 337, 371, 408, 449,
+    494, 544, 598, 658, 724, 796, 876, 963, 1060, 1166, 1282, 1411, 1552, 1707, 1878, 2066, 2272,
+    2499, 2749, 3024, 3327, 3660, 4026, 4428, 4871, 5358, 5894, 6484, 7132, 7845, 8630, 9493,
+    10442, 11487, 12635, 13899, 15289, 16818, 18500, 20350, 22385, 24623, 27086, 29794, 32767,
+)  # fmt: skip
+_INDEXMOVES = (-1, -1, -1, -1, 2, 4, 6, 8)
+
+
+def _difference(step, code):
+    """Return by how much the codes 0 to 7 move the value."""
+    difference = step >> 3
+    if code & 4:
+        difference += step
+    if code & 2:
+        difference += step >> 1
+    if code & 1:
+        difference += step >> 2
+    return difference
+
+
+def _make_moves():
+    moves = array("i", bytes(89 * 16 * 4))
+    for index, step in enumerate(_STEPS):
+        for code in range(8):
+            to = min(max(index + _INDEXMOVES[code], 0), 88)
+            difference = _difference(step, code)
+            at = 16 * index + code
+            moves[at] = (difference << _VALUE) + 64 * (to - index)
+            moves[at + 8] = (-difference << _VALUE) + 64 * (to - index)
+    return moves
+
+
+# MOVES[16 * step index + code] is what the code adds to the state.
+MOVES = _make_moves()
+
+
+@micropython.viper
+def _decode(state: int, dst: ptr16, src: ptr8, src_off: int, size: int, dst_off: int) -> int:
+    # The first parameters live in registers: that is why the state is one.
+    src = ptr8(uint(src) + src_off)
+    dst = ptr16(uint(dst) + (dst_off << 1))
+    if uint(dst) & 1:
+        raise ValueError("samples at an odd address")
+    if src[2] > 88 or src[3]:
+        return 0
+    moves = int(ptr32(MOVES))
+    end = uint(src) + size
+    state = src[0] | src[1] << 8
+    dst[0] = state
+    state = (state ^ 0x8000) << _VALUE | src[2] << 6
+    src = ptr8(uint(src) + 4)
+    while uint(src) < end:
+        code = src[0]
+        state += ptr32((state & _ROW) + moves)[code & 15]
+        if state >> 29:
+            state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
+        dst[1] = (state >> _VALUE) ^ 0x8000
+        state += ptr32((state & _ROW) + moves)[code >> 4]
+        if state >> 29:
+            state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
+        dst[2] = (state >> _VALUE) ^ 0x8000
+        dst = ptr16(uint(dst) + 4)
+        src = ptr8(uint(src) + 1)
+    return 2 * size - 7
+
+
+def decode(src, src_off, size, dst, dst_off):
+    """Decode the block of `size` bytes (4 to 256) at byte `src_off` of `src`.
+
+    Its 2 * size - 7 int16 samples go to sample `dst_off` of `dst`. Return their number; 0 when
+    the block is not one (see above).
+    """
+    if size < 4 or size > _BLOCK_ALIGN:
+        return 0
+    if src_off < 0 or src_off + size > len(src):
+        raise ValueError("block outside the buffer")
+    if dst_off < 0 or 2 * (dst_off + 2 * size - 7) > len(dst):
+        raise ValueError("samples outside the buffer")
+    return _decode(0, dst, src, src_off, size, dst_off)

@@ -1,0 +1,302 @@
+"""The encoder to ima.py, with as much lookahead as there is time for.
+
+Blocks, buffers and offsets are as described there. What the decoder makes of a block is what
+counts: the encoder's own idea of it is the same to the bit, so that errors do not add up.
+"""
+
+from array import array
+
+from hushbear.ima import MOVES
+
+_BLOCK_ALIGN = const(256)
+_BLOCK_SAMPLES = const(505)
+LOOKAHEAD_MAX = const(6)  # seven squares of 2^28 fit in a word
+
+_ROW = const(0x1FFF)
+_VALUE = const(13)
+_TOP = const(0xFFFF << 13)
+
+
+def _move(at):
+    # The value's part of an entry of MOVES: a row may go one back
+    return (MOVES[at] + 64) >> _VALUE
+
+
+def _make_bounds():
+    bounds = array("H", bytes(89 * 8 * 2))
+    for index in range(89):
+        for code in range(1, 8):
+            at = 16 * index + code
+            bounds[8 * index + code] = (_move(at - 1) + _move(at)) // 2 + 1
+    return bounds
+
+
+# _BOUNDS[8 * step index + code] is the least distance that code is nearer to than code - 1 is.
+_BOUNDS = _make_bounds()
+
+# What the search for a code leaves behind at each sample of the lookahead
+_FRAMES = array("i", bytes(4 * 6 * (LOOKAHEAD_MAX - 1)))
+
+
+@micropython.viper
+def _load(samples: ptr16, src: ptr16, src_off: int, n: int):
+    # Copy a block's samples, biased by 32768, and repeat the last to the end of the lookahead.
+    if uint(src) & 1:
+        raise ValueError("samples at an odd address")
+    src = ptr16(uint(src) + (src_off << 1))
+    last = uint(src) + ((n - 1) << 1)
+    end = uint(samples) + 2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX)
+    while uint(samples) < end:
+        samples[0] = src[0] ^ 0x8000
+        samples = ptr16(uint(samples) + 2)
+        if uint(src) < last:
+            src = ptr16(uint(src) + 2)
+
+
+@micropython.viper
+def _first_row(samples: ptr16) -> int:
+    # A step of the size of the average move is right for the start. Code 4 moves by 9/8 steps.
+    moved = 0
+    i = 0
+    while i < 32:
+        move = samples[i + 1] - samples[i]
+        moved += move if move > 0 else 0 - move
+        i += 1
+    moves = ptr32(MOVES)
+    row = 0
+    while row < 88 and (moves[16 * row + 4] >> _VALUE) << 5 < moved:
+        row += 1
+    return row << 6
+
+
+@micropython.viper
+def _encode_nearest(state: int, level: int, samples: ptr16, dst: ptr8, dst_off: int) -> int:
+    # In: state is the row, level nothing. Out: the row. The first parameters live in registers.
+    dst = ptr8(uint(dst) + dst_off)
+    level = samples[0] ^ 0x8000
+    dst[0] = level
+    dst[1] = level >> 8
+    dst[2] = state >> 6
+    dst[3] = 0
+    dst = ptr8(uint(dst) + 4)
+    state |= samples[0] << _VALUE
+    moves = int(ptr32(MOVES))
+    bounds = int(ptr16(_BOUNDS))
+    end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
+    low = -1
+    while uint(samples) < end:
+        samples = ptr16(uint(samples) + 2)
+        target = samples[0]
+        # The code whose level is nearest
+        level = target - (state >> _VALUE)
+        near = ptr16(((state & _ROW) >> 2) + bounds)
+        sign = 0
+        if level < 0:
+            level = 0 - level
+            sign = 8
+        if level < near[4]:
+            if level < near[2]:
+                code = sign if level < near[1] else sign + 1
+            else:
+                code = sign + 2 if level < near[3] else sign + 3
+        elif level < near[6]:
+            code = sign + 4 if level < near[5] else sign + 5
+        else:
+            code = sign + 6 if level < near[7] else sign + 7
+        row = ptr32((state & _ROW) + moves)
+        state += row[code]
+        # A level beyond the end of the range is cut off there, which may have brought it nearer
+        level = state >> _VALUE
+        mirrored = target + target - level
+        if (level | mirrored) >> 16:
+            if mirrored >> 16:
+                place = code ^ 15 if code & 8 else code ^ 8
+                place += 1 if mirrored > 0 else -1
+                if not place >> 4:
+                    state -= row[code]
+                    code = place ^ 8 if place & 8 else place ^ 15
+                    state += row[code]
+            if state >> 29:
+                state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
+        if low < 0:
+            low = code
+        else:
+            dst[0] = low | code << 4
+            dst = ptr8(uint(dst) + 1)
+            low = -1
+    return state & _ROW
+
+
+@micropython.viper
+def _encode_search(
+    level: int, moved: int, samples: ptr16, dst: ptr8, dst_off: int, depth: int
+) -> int:
+    # In: moved is the row, level nothing. Out: the row.
+    dst = ptr8(uint(dst) + dst_off)
+    level = samples[0] ^ 0x8000
+    dst[0] = level
+    dst[1] = level >> 8
+    dst[2] = moved >> 6
+    dst[3] = 0
+    dst = ptr8(uint(dst) + 4)
+    state = moved | samples[0] << _VALUE
+    moves = int(ptr32(MOVES))
+    bounds = int(ptr16(_BOUNDS))
+    frames = ptr32(_FRAMES)
+    most = 0x3FFFFFFF
+    most += most + 1
+    end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
+    middle = 8
+    low = -1
+    while uint(samples) < end:
+        samples = ptr16(uint(samples) + 2)
+        # Try the codes in the order of their levels, places 0 to 15: from the nearest level up,
+        # then down, each way until one costs as much by itself as the best so far with all that
+        # follows it.
+        best = most
+        k = 0  # depth of the sample that a code is tried for
+        base = state  # the state that it starts from
+        spent = 0  # squared error on the way there
+        target = samples[0]
+        start = middle
+        place = start
+        step = 1
+        while True:
+            cost = best
+            if not place >> 4:
+                code = place ^ 8 if place & 8 else place ^ 15
+                moved = base + ptr32((base & _ROW) + moves)[code]
+                if moved >> 29:
+                    moved = (moved & _ROW) if moved < 0 else (moved & _ROW) | _TOP
+                level = target - (moved >> _VALUE)
+                if (level + 16384) >> 15:
+                    level = 16384
+                cost = spent + level * level
+            if cost < best:
+                if not k:
+                    first = code
+                    first_moved = moved
+                k += 1
+                after = samples[k]
+                # The code whose level is nearest for the sample after
+                level = after - (moved >> _VALUE)
+                near = ptr16(((moved & _ROW) >> 2) + bounds)
+                sign = 0
+                if level < 0:
+                    level = 0 - level
+                    sign = 8
+                if level < near[4]:
+                    if level < near[2]:
+                        code = sign if level < near[1] else sign + 1
+                    else:
+                        code = sign + 2 if level < near[3] else sign + 3
+                elif level < near[6]:
+                    code = sign + 4 if level < near[5] else sign + 5
+                else:
+                    code = sign + 6 if level < near[7] else sign + 7
+                row = ptr32((moved & _ROW) + moves)
+                level = (moved + row[code]) >> _VALUE
+                code = code ^ 15 if code & 8 else code ^ 8
+                mirrored = after + after - level
+                if (level | mirrored) >> 16:
+                    sign = 1 if mirrored > 0 else -1
+                    if mirrored >> 16 and not (code + sign) >> 4:
+                        code += sign
+                        level = mirrored
+                    if level >> 16:
+                        level = 0 if level < 0 else 0xFFFF
+                if k == 1:
+                    first_middle = code
+                if k == depth:
+                    k -= 1
+                    level = after - level
+                    if (level + 16384) >> 15:
+                        level = 16384
+                    cost += level * level
+                    if cost < best:
+                        best = cost
+                        best_code = first
+                        state = first_moved
+                        middle = first_middle
+                    place += step
+                else:
+                    frames[0] = base
+                    frames[1] = spent
+                    frames[2] = target
+                    frames[3] = start
+                    frames[4] = place
+                    frames[5] = step
+                    frames = ptr32(uint(frames) + 24)
+                    base = moved
+                    spent = cost
+                    target = after
+                    start = code
+                    place = code
+                    step = 1
+            elif step > 0:
+                step = -1
+                place = start - 1
+            elif not k:
+                break
+            else:
+                k -= 1
+                frames = ptr32(uint(frames) - 24)
+                base = frames[0]
+                spent = frames[1]
+                target = frames[2]
+                start = frames[3]
+                step = frames[5]
+                place = frames[4] + step
+        if low < 0:
+            low = best_code
+        else:
+            dst[0] = low | best_code << 4
+            dst = ptr8(uint(dst) + 1)
+            low = -1
+    return state & _ROW
+
+
+class Encoder:
+    """Codes samples into blocks one after another.
+
+    With a lookahead of 0 each code is the one that comes nearest to its sample. With a lookahead
+    of n (up to 6) it is the first of those n + 1 codes that have the least sum of squared errors
+    over their samples, an error of more than 16384 counting as 16384; past the end of a block its
+    last sample is taken to repeat. Not to be called from an interrupt.
+    """
+
+    def __init__(self, lookahead=1):
+        if not 0 <= lookahead <= LOOKAHEAD_MAX:
+            raise ValueError("lookahead out of range")
+        self._lookahead = lookahead
+        self._samples = bytearray(2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX))
+        self.reset()
+
+    def reset(self):
+        """Begin another signal."""
+        self._row = -1
+
+    def encode(self, src, src_off, n, dst, dst_off):
+        """Code `n` samples (1 to 505) from sample `src_off` of `src`.
+
+        One block of 256 bytes goes to byte `dst_off` of `dst`; one of fewer than 505 samples is
+        filled up by repeating the last. Return 256; or 0, having written nothing, if n is 0.
+        """
+        if n < 0 or n > _BLOCK_SAMPLES:
+            raise ValueError("too many samples for a block")
+        if src_off < 0 or 2 * (src_off + n) > len(src):
+            raise ValueError("samples outside the buffer")
+        if dst_off < 0 or dst_off + _BLOCK_ALIGN > len(dst):
+            raise ValueError("block outside the buffer")
+        if not n:
+            return 0
+        samples = self._samples
+        _load(samples, src, src_off, n)
+        row = self._row
+        if row < 0:
+            row = _first_row(samples)
+        if self._lookahead:
+            self._row = _encode_search(0, row, samples, dst, dst_off, self._lookahead)
+        else:
+            self._row = _encode_nearest(row, 0, samples, dst, dst_off)
+        return _BLOCK_ALIGN
