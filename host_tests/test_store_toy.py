@@ -95,3 +95,50 @@ async def test_two_minutes_at_once_fit_and_survive_power_cuts(virtual_toy: Make)
             inbox, outbox = boxes(toy)
             assert inbox == [(ord("I"), whole)]
             assert len(outbox) == 1
+
+
+FILL = """
+import gc
+from hushbear import container
+from hushbear.store import Store
+from hushbear.wire import INBOX, OUTBOX
+
+store = Store()
+store.boot()
+for i in range(200):
+    with open("/msg/out/holiday %d.txt" % i, "w") as file:
+        file.write("not ours")
+for i in range(64):
+    recording = store.record(container.pack_header(bytes([i]) * 16, container.TOY, i), 1072)
+    recording.write(bytes(256), 256)
+    recording.keep()
+    if i % 3 == 0:
+        store.mark_done(OUTBOX, bytes([i]) * 16)
+"""
+BOOT = """
+import gc, time
+from hushbear.store import Store
+from hushbear.wire import OUTBOX
+
+gc.collect()
+before = gc.mem_alloc()
+store = Store()
+store.boot()
+gc.collect()
+print("heap", gc.mem_alloc() - before)
+entries = list(store.entries(OUTBOX))
+assert [e.id[0] for e in entries] == list(range(64))
+assert [e.done for e in entries] == [i % 3 == 0 for i in range(64)]
+assert [e.sequence for e in entries] == list(range(1, 65))
+"""
+
+
+async def test_a_full_box_among_hundreds_of_other_files(virtual_toy: Make) -> None:
+    async with virtual_toy(main=FILL) as toy:
+        assert await toy.wait_stopped() == "ended"
+    async with virtual_toy(main=BOOT) as toy:
+        assert await toy.wait_stopped() == "ended"
+        counts = await toy.flash.counts()
+        print(counts, toy.console[-1])
+        assert counts.programs == counts.erases == 0  # a start writes nothing
+        assert int(toy.console[-1].split()[1]) < 10000

@@ -12,8 +12,9 @@ power cut. An entry begins with the Unix time, or with "+" and seconds since the
 import io
 import os
 import sys
+from micropython import const
 
-_ENTRY_MAX = 1000
+_ENTRY_MAX = const(1000)
 
 
 class CrashLog:

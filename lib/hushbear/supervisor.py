@@ -14,11 +14,12 @@ restarts. A task that waits to be started again does not: the others go on livin
 
 import asyncio
 import time
+from micropython import const
 
-_FEED_MS = 500
-_DELAY_FIRST_MS = 1000
-_DELAY_MAX_MS = 60000
-_HEALTHY_MS = 60000  # having run for this long, a task's next failure counts as its first
+_FEED_MS = const(500)
+_DELAY_FIRST_MS = const(1000)
+_DELAY_MAX_MS = const(60000)
+_HEALTHY_MS = const(60000)  # having run for this long, a task's next failure counts as its first
 
 
 class _Task:

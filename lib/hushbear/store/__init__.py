@@ -34,6 +34,7 @@ take more than three quarters of the room: however much the family sends, the ch
 """
 
 import os
+from micropython import const
 
 from hushbear.container import BLOCK_ALIGN, HEADER_SIZE, SIZE_MAX
 from hushbear.store.errors import (
@@ -67,8 +68,8 @@ __all__ = (
 )
 
 RECORD_BLOCKS_MIN = 64  # 2 s of sound: with room for less, no recording is begun
-_ENOENT = 2
-_EEXIST = 17
+_ENOENT = const(2)
+_EEXIST = const(17)
 
 
 class Store:
@@ -132,7 +133,7 @@ class Store:
     def delete(self, box, message_id):
         entry = self._index.get(box, message_id)
         if self._index.is_open(box, message_id):
-            raise Busy("the message is open")
+            raise Busy()
         try:
             self._index.delete(box, entry)
         except OSError as error:
@@ -154,11 +155,11 @@ class Store:
     def record(self, header, size_max=SIZE_MAX):
         room = self._room
         if room.recording is not None:
-            raise Busy("a recording is under way")
+            raise Busy()
         wanted = (size_max - HEADER_SIZE) // BLOCK_ALIGN
         blocks = min(wanted, (room.reachable(OUTBOX) - HEADER_SIZE) // BLOCK_ALIGN)
         if blocks < min(wanted, RECORD_BLOCKS_MIN):
-            raise StoreFull("no room to record")
+            raise StoreFull()
         limit = HEADER_SIZE + blocks * BLOCK_ALIGN
         try:
             room.make(OUTBOX, limit)

@@ -53,5 +53,5 @@ class Damaged(StoreError):
 def from_os(error):
     """Return the StoreError for an OSError of the file system."""
     if error.errno == ENOSPC:
-        return StoreFull("flash full")
+        return StoreFull()
     return StoreError("flash error %s" % error.errno)

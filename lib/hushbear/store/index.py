@@ -53,8 +53,9 @@ class Index:
 
     def boot(self):
         self._next = max(self._gone.load(), self._scan(INBOX), self._scan(OUTBOX))
-        for entry in list(self.entries(INBOX)):
-            if entry.id in self._gone:  # the power failed between the two steps of delete()
+        for message_id in self._gone.ids():
+            entry = self.find(INBOX, message_id)
+            if entry is not None:  # the power failed between the two steps of delete()
                 self._remove(INBOX, entry)
 
     def entries(self, box, after=0):
@@ -69,7 +70,7 @@ class Index:
     def get(self, box, message_id):
         entry = self.find(box, message_id)
         if entry is None:
-            raise NotFound("no such message")
+            raise NotFound()
         return entry
 
     def has(self, message_id):

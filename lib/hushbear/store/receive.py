@@ -3,6 +3,7 @@
 import asyncio
 import os
 from hashlib import sha256
+from micropython import const
 
 from hushbear.container import (
     BLOCK_ALIGN,
@@ -24,9 +25,11 @@ from hushbear.store.names import DIRECTORY, TAG_SIZE, blocks_for, parse_part_nam
 from hushbear.wire import INBOX
 
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
-_SYNC = 16 * 1024  # bytes between two flushes: what a power cut can cost, never what was confirmed
-_READ = 1024  # bytes per read while hashing
-_READS = 4  # reads between two turns of the other tasks
+_SYNC = const(
+    16 * 1024
+)  # bytes between two flushes: what a power cut can cost, never what was confirmed
+_READ = const(512)  # bytes per read while hashing
+_READS = const(8)  # reads between two turns of the other tasks
 
 
 class Part:
@@ -91,7 +94,7 @@ class Receiver:
         except ContainerError as error:
             raise Malformed(str(error))
         if self._committing:
-            raise Busy("another message is being committed")
+            raise Busy()
         self.suspend()
         tag = bytes(digest[:TAG_SIZE])
         part = self._find(message_id)
@@ -118,12 +121,12 @@ class Receiver:
     def append(self, offset, buf, start, n):
         part = self._active
         if part is None or self._committing or offset != self._position:
-            raise OutOfRange("not the bytes that come next")
+            raise OutOfRange()
         if n <= 0 or offset + n > part.size or start + n > len(buf):
-            raise OutOfRange("past the end")
+            raise OutOfRange()
         try:
             if self._file.write(buf, start, n) != n:
-                raise StoreFull("flash full")
+                raise StoreFull()
             self._position = offset + n
             if self._position - self._synced >= _SYNC:
                 self._file.flush()
@@ -152,12 +155,12 @@ class Receiver:
             return
         part = self._active
         if part is None or part.id != message_id:
-            raise NotFound("not being received")
+            raise NotFound()
         if self._committing:
-            raise Busy("being committed")
+            raise Busy()
         if self._position != part.size:
             self.suspend()
-            raise OutOfRange("not all of it came")
+            raise OutOfRange()
         path = self._path + "/" + part.name
         self._committing = True
         try:

@@ -20,8 +20,8 @@ class Recording:
         self._ended = ended
         self._failed = False
         # Made now: nothing can be allocated when they are needed.
-        self._full = StoreFull("no more room for this recording")
-        self._broken = StoreError("flash error while recording")
+        self._full = StoreFull()
+        self._broken = StoreError("write failed")
         self.limit = limit
         self.size = HEADER_SIZE
         self._file = open(path, "wb")

@@ -39,7 +39,7 @@ class Room:
         """
         blocks = self.blocks(size)
         if blocks > self._reachable_blocks(box, part):
-            raise StoreFull("no room")
+            raise StoreFull()
         index = self._index
         while index.blocks(box) + blocks > self._quota() or index.count(box) >= MESSAGES_MAX:
             index.delete(*self._oldest_done((box,)))
