@@ -147,6 +147,19 @@ async def test_the_scanner_sees_only_the_service_it_asks_for() -> None:
         assert other == []
 
 
+@pytest.mark.parametrize("data", ["03ffff", "0209ff", "0aff", "02ff01", "0416120203", "00000000"])
+async def test_a_malformed_advertisement_does_not_stop_a_scan(data: str) -> None:
+    async with on_air() as (radio, _):
+        stranger, phone = AirController("stranger", radio.air), radio.phone()
+        stranger.random_address = radio.air.random_address()
+        stranger.le_legacy_advertiser.advertising_data = bytes.fromhex(data)
+        stranger.le_legacy_advertiser.own_address_type = 1
+        stranger.le_legacy_advertiser.advertising_interval_min = 32
+        stranger.le_legacy_advertiser.start()
+        seen = await BleakScanner.discover(2, return_adv=True, backend=phone.scanner)
+        assert [SERVICE] in [data.service_uuids for _, data in seen.values()]
+
+
 @pytest.mark.parametrize(
     ("interval", "mtu"), [(0.015, 247), (0.015, 185), (0.03, 247), (0.0075, 512), (0.015, 23)]
 )
