@@ -198,3 +198,19 @@ async def test_a_peripheral_that_fails_is_reported_as_such(virtual_toy: Make) ->
         async with virtual_toy(main="import machine; machine.WDT()") as toy:
             toy.bus.on(Channel.WDT, broken)
             await toy.off.wait()
+
+
+async def test_without_an_air_the_radio_has_one_to_itself(virtual_toy: Make) -> None:
+    script = "import bluetooth\nble = bluetooth.BLE()\nble.active(True)\nprint(ble.active())"
+    async with virtual_toy(main=script) as toy:
+        assert await toy.wait_stopped() == "ended"
+        assert toy.console == ["True"]
+
+
+async def test_a_question_that_nobody_answers_is_an_error(
+    virtual_toy: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("host_tests.virtual.bus.STUCK_AFTER", 2)
+    with pytest.raises(ToyError, match="nobody gives"):
+        async with virtual_toy(main="import bus\nbus.call(7, 1)") as toy:
+            await toy.wait_stopped()

@@ -22,6 +22,7 @@ from .clock import VirtualLoop, now_us
 HEADER = struct.Struct("<HBBI")
 REPLY = 0x80
 FOREVER = 0xFFFFFFFF
+STUCK_AFTER = 20  # seconds in which a toy does nothing though it is its turn
 HUNG_AFTER = 10.0  # seconds of processor time in one turn, after which the clock goes on
 
 
@@ -101,6 +102,11 @@ class Bus:
         """
         self._handlers[channel] = handler
 
+    def handle(self, channel: int, op: int, payload: bytes) -> bytes | Awaitable[bytes] | None:
+        """Have a frame handled as if the toy had sent it."""
+        handler = self._handlers.get(channel)
+        return handler(op, payload) if handler else None
+
     def send(self, channel: int, op: int, payload: bytes = b"") -> None:
         """Send a frame; it interrupts the toy. Without a toy it is lost, as a pin's edge is."""
         if self._state is _State.GONE:
@@ -176,6 +182,7 @@ class Bus:
         if frames:
             self._write(b"".join(frames))
         began: float | None = None
+        silent = 0
         while self._state is _State.RUNNING:
             ready, _, _ = select.select(self._sources(), [], [], 1)
             if self.console_fd in ready:
@@ -185,6 +192,9 @@ class Bus:
             elif not ready:
                 now = self.cpu_time()
                 began = now if began is None else began
+                silent += 1
+                if silent >= STUCK_AFTER and now - began < 0.1:
+                    self.on_error(TimeoutError("the toy waits for an answer that nobody gives"))
                 if now - began > HUNG_AFTER:
                     self._state = _State.HUNG
         if self._state is _State.HUNG:
@@ -241,9 +251,8 @@ class Bus:
     def _handle(self, channel: int, op: int, payload: bytes) -> None:
         if self._state is _State.HUNG:
             self._state = _State.RUNNING
-        handler = self._handlers.get(channel)
         try:
-            answer = handler(op, payload) if handler else None
+            answer = self.handle(channel, op, payload)
         except Exception as error:
             self.on_error(error)
             return

@@ -24,8 +24,9 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from host_tests.targets import ROOT
 from host_tests.targets.unix import Unix
@@ -35,6 +36,9 @@ from .gpio import Led, Paw, Pins
 from .i2s import I2S, Mic, Speaker
 from .library import compiled_library
 from .storage import Flash, FlashModel, Nvs
+
+if TYPE_CHECKING:
+    from .radio import VirtualRadio
 
 DEVICE = pathlib.Path(__file__).parent / "device"
 OVERHEAD = 128 * 1024  # bytes of heap for the stand-ins
@@ -104,6 +108,7 @@ class VirtualToy:
         self._seed = seed
         self.process: subprocess.Popen[bytes] | None = None
         self._line = b""
+        self._own_air: VirtualRadio | None = None
         self._crash: ToyError | None = None
         self._changed = asyncio.Event()  # console or state
         self._boot: asyncio.TimerHandle | None = None
@@ -132,6 +137,7 @@ class VirtualToy:
         if self.facts.get("PLAY_PAW") is not None:
             self.paws["play"] = Paw(self.pins, self.facts["PLAY_PAW"], seed)
         self.bus.on(Channel.WDT, self._on_watchdog)
+        self.bus.on(Channel.BLE, self._on_radio)
         self.bus.on_system |= {
             Sys.STOPPED: self._on_stopped,
             Sys.RESET: self._on_reset,
@@ -177,6 +183,8 @@ class VirtualToy:
         traceback: TracebackType | None,
     ) -> None:
         self.power_cut()
+        if self._own_air is not None:
+            await self._own_air.close()
         if exc is not None and self.console:  # pytest shows it with the failure
             print(
                 f"{self.directory.name}: the console's last lines", *self.console[-TAIL:], sep="\n"
@@ -476,6 +484,14 @@ class VirtualToy:
                 self._arm_timer(number, periodic, period, last + period)
 
         self._timers[number] = self.loop.call_at(last + period, fire)
+
+    def _on_radio(self, op: int, payload: bytes) -> bytes | Awaitable[bytes] | None:
+        """It uses its radio and no air was given: it gets one with nobody else on it."""
+        from .radio import VirtualRadio  # slow to import, and most scripts have no use for it
+
+        self._air = self._own_air = VirtualRadio()
+        self._air.attach(self)
+        return self.bus.handle(Channel.BLE, op, payload)
 
     def _on_watchdog(self, op: int, payload: bytes) -> None:
         if op == 1:
