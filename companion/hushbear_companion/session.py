@@ -50,7 +50,7 @@ class Timing:
     """How long to wait, in seconds, and how often to try."""
 
     scan: float = 8.0  # for the first toy to be seen
-    settle: float = 1.0  # for further ones after it
+    settle: float = 0.6  # for further ones after it
     connect: float = 15.0
     handshake: float = 10.0
     response: float = 15.0
