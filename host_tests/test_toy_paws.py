@@ -44,7 +44,10 @@ def test_the_play_paw_plays_at_once_and_skips_once_when_held(target: Target) -> 
 
 def test_the_only_paw_plays_when_tapped_and_records_when_held(target: Target) -> None:
     assert gestures(target, "OnlyPaw", {50: True, 250: False}) == [(250, "play")]
-    assert gestures(target, "OnlyPaw", {50: True, 1250: False}) == [(350, "record"), (1250, "keep")]
+    assert gestures(target, "OnlyPaw", {50: True, 1250: False}) == [
+        (350, "record"),
+        (1250, "keep"),
+    ]
 
 
 def test_times_wrap_around(target: Target) -> None:
