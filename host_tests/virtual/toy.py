@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 DEVICE = pathlib.Path(__file__).parent / "device"
 OVERHEAD = 128 * 1024  # bytes of heap for the stand-ins
 BOOT_S = 0.3  # from a reset to the first instruction of Python
-TAIL = 30  # console lines that a report of a crash shows
+TAIL = 30  # console lines that a report of a crash shows,
+WIDTH = 200  # and characters of each
 
 
 class Cause(enum.IntEnum):
@@ -411,8 +412,11 @@ class VirtualToy:
         self._notice()
 
     def _error(self, what: str) -> ToyError:
-        tail = "\n".join(self.console[-TAIL:])
+        tail = self._tail()
         return ToyError(f"{what}. Its console:\n{tail}" if tail else f"{what}; it said nothing.")
+
+    def _tail(self) -> str:
+        return "\n".join(line[:WIDTH] for line in self.console[-TAIL:])
 
     def _cpu_time(self) -> float:
         if self.process is None:
