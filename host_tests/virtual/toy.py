@@ -187,9 +187,7 @@ class VirtualToy:
         if self._own_air is not None:
             await self._own_air.close()
         if exc is not None and self.console:  # pytest shows it with the failure
-            print(
-                f"{self.directory.name}: the console's last lines", *self.console[-TAIL:], sep="\n"
-            )
+            print(f"{self.directory.name}: the console's last lines\n{self._tail()}")
         if self._crash is not None and exc is not self._crash:
             raise self._crash from (self._crash.__cause__ or exc)
 
