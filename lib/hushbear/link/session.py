@@ -78,6 +78,8 @@ class Session:
         peer = self.peer
         length = bytearray(_LENGTH)
         while True:
+            if peer.overrun:
+                raise SessionOver("more sent than was allowed")
             used = peer.rx.used()
             if used >= _LENGTH:
                 peer.rx.peek(length, 0, _LENGTH)
@@ -86,8 +88,6 @@ class Session:
                     raise SessionOver("frame of impossible size")
                 if used >= _LENGTH + size:
                     return
-            if peer.overrun:
-                raise SessionOver("more sent than was allowed")
             if not peer.connected:
                 raise SessionOver("the phone left")
             await peer.arrived.wait()
