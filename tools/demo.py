@@ -7,6 +7,7 @@ a virtual radio, and everything takes place in real time. Leaves WAVs and a pict
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -29,8 +30,8 @@ from tools.stranger import Stranger
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "demo-out"
 RATE = 16000
-GOODNIGHT = "Good night, my little bear. Grandma has found your red mitten. Sleep well!"
-ANSWER = "Good night, grandma! I lost the other one today. Can we come on Sunday?"
+GOODNIGHT = "Good night, my little bear. Grandma has found your red mitten."
+ANSWER = "Good night, grandma! I lost the other one today."
 
 console = Console(highlight=False)
 
@@ -158,7 +159,7 @@ async def story() -> None:
     with tempfile.TemporaryDirectory() as directory:
         async with (
             VirtualRadio(AirModel(interval=0.015, packets=6, loss=0.01)) as radio,
-            VirtualToy(Path(directory) / "toy", air=radio) as toy,
+            VirtualToy(Path(directory) / "toy", air=radio, heap=160 * 1024) as toy,
         ):
             phone = Phone(Path(directory) / "phone", await radio.serve_hci())
             await set_up(toy, phone)
@@ -174,6 +175,7 @@ async def story() -> None:
 
 
 def main() -> int:
+    logging.getLogger("bumble").setLevel(logging.ERROR)  # it warns of packets cut off by a drop
     try:
         asyncio.run(story())
     except DemoFailed as failure:

@@ -45,8 +45,7 @@ class Stranger:
 
     async def attempts(self) -> AsyncIterator[Outcome]:
         """Make each attempt in turn."""
-        yield await self._attempt("connect, and stay to listen", self._wait)
-        yield await self._attempt("read every characteristic", self._read_all)
+        yield await self._attempt("connect, read everything, and listen", self._read_all)
         yield await self._attempt("upload a recording", self._upload)
         yield await self._attempt("switch the microphone on", self._switch_on)
         yield await self._attempt("fetch a recording", self._fetch)
@@ -73,9 +72,6 @@ class Stranger:
 
     def _on_notification(self, _: BleakGATTCharacteristic, data: bytearray) -> None:
         self._heard += data
-
-    async def _wait(self, client: BleakClient) -> None:
-        pass
 
     async def _read_all(self, client: BleakClient) -> None:
         for service in client.services:
