@@ -101,17 +101,17 @@ def _tone(dst: ptr16, phase: int, off: int, n: int, step: int, level: int, rise:
     phase &= 0xFFFF
     end = uint(dst) + (n << 1)
     while uint(dst) < end:
-        # A quarter turn z and its square in Q14; sin(pi/2 z) is close to z (a - z^2 (b - z^2 c))
-        # with a = pi/2, b = pi - 5/2, c = pi/2 - 3/2, which is 1 and level at z = 1.
+        # Of a quarter turn z, in Q14, sin(pi/2 z) is z (a - z^2 (b - z^2 c)); with these a, b, c
+        # to 1.6e-4, and exactly 1 at z = 1.
         z = (phase ^ 0x8000) - 0x8000
         if z > 16384:
             z = 32768 - z
         elif z < -16384:
             z = -32768 - z
         square = (z * z) >> 14
-        sine = 10512 - ((square * 1160) >> 14)
-        sine = 25736 - ((square * sine) >> 14)
-        sine = (z * sine) >> 14
+        sine = 10510 - ((square * 1168) >> 14)
+        sine = 25726 - ((square * sine + 8192) >> 14)
+        sine = (z * sine + 8192) >> 14
         dst[0] = (sine * (level >> 12)) >> 14
         level += rise
         phase = (phase + step) & 0xFFFF
