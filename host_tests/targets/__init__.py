@@ -1,7 +1,7 @@
 """Where the toy's Python can run: a class for each target, with all that differs between them.
 
 A target runs MicroPython source with the device library importable and hands back a value. Tests
-get it as the fixture `target`; see conftest.py.
+get it as the fixture `target`; see plugin.py.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     @pytest.mark.virtual_time
     async def test_an_hour(virtual_toy): ...
 
-conftest.py takes these names over. `virtual_toy(**options)` makes a VirtualToy in a directory of
+Pytest loads this as a plugin (pyproject.toml). `virtual_toy(**options)` makes a VirtualToy in a directory of
 its own; the same name makes the same toy.
 """
 

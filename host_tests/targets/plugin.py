@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from host_tests.targets import Target
-from host_tests.targets.qemu_riscv import QemuRiscv
-from host_tests.targets.unix import Unix
-
-pytest_plugins = ["host_tests.virtual.fixtures"]
+from . import Target
+from .qemu_riscv import QemuRiscv
+from .unix import Unix
 
 TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv)}
 
