@@ -104,6 +104,27 @@ def test_a_message_that_was_deleted_is_not_taken_again(target: Target) -> None:
     ) == (560, 304, 0, [])
 
 
+def test_a_deletion_that_was_cut_short_is_finished_at_the_next_start(target: Target) -> None:
+    assert run(
+        target,
+        """
+        flash = new_flash(64)
+        store = boot()
+        receive(store, 1, 2)
+        receive(store, 2, 1)
+        (name,) = [name for name in os.listdir("/flash/msg/in") if name[:8] == "00000001"]
+        with open("/flash/msg/in/" + name, "rb") as file:
+            data = file.read()
+        store.delete(INBOX, make_id(1))
+        with open("/flash/msg/in/" + name, "wb") as file:  # as if it had not come to that
+            file.write(data)
+        restart(flash)
+        store = boot()
+        result((contents(store, INBOX), name in os.listdir("/flash/msg/in")))
+        """,
+    ) == ([(2, 1, 0)], False)
+
+
 def test_a_message_that_is_there_is_answered_as_there(target: Target) -> None:
     assert run(
         target,

@@ -203,6 +203,24 @@ def test_receiving_and_recording_share_what_there_is(target: Target) -> None:
     ) == ([(1, 40, 0)], True)
 
 
+def test_what_a_recording_may_still_take_is_not_promised_to_a_phone(target: Target) -> None:
+    assert run(
+        target,
+        """
+        new_flash(82)
+        store = boot()
+        recording = store.record(container.pack_header(make_id(2), container.TOY, 0), 16384 + 48)
+        message = Message(1, 80)
+        try:
+            refused = message.offer_to(store)
+        except StoreFull as error:
+            refused = error.status
+        recording.discard()
+        result((refused, message.offer_to(store)))
+        """,
+    ) == (4, 0)
+
+
 def test_the_number_of_messages_is_bounded(target: Target) -> None:
     assert run(
         target,

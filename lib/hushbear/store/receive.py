@@ -62,7 +62,7 @@ class Receiver:
             if parsed is None or kind == DIRECTORY:
                 continue
             message_id, whole, tag = parsed
-            if not 0 < size <= whole or self._index.has(message_id):
+            if not 0 < size <= whole:
                 useless.append(name)
             else:
                 self._parts.append(Part(name, message_id, whole, tag, size))
