@@ -3,8 +3,8 @@
     @pytest.mark.virtual_time
     async def test_an_hour(virtual_toy): ...
 
-Pytest loads this as a plugin (pyproject.toml). `virtual_toy(**options)` makes a VirtualToy in a directory of
-its own; the same name makes the same toy.
+Pytest loads this as a plugin (pyproject.toml). `virtual_toy(**options)` makes a VirtualToy in a
+directory of its own; the same name makes the same toy.
 """
 
 from __future__ import annotations
