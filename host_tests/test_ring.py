@@ -63,7 +63,7 @@ def test_every_step_from_every_state(target: Target, offset: int) -> None:
                             steps += 1
         result(steps)
     """
-    most = 9 if target.name == "unix" else 6
+    most = 9 if target.name == "unix" else 4  # the emulator takes its time
     steps = sum(4 * (2 * c or 1) * (c + 1) * (c + 2) for c in range(most + 1))
     args = {"offset": offset, "most": most}
     assert target.run(source, args=args, timeout=250) == steps

@@ -17,17 +17,14 @@ _VALUE = const(13)
 _TOP = const(0xFFFF << 13)
 
 
-def _move(at):
-    # The value's part of an entry of MOVES: a row may go one back
-    return (MOVES[at] + 64) >> _VALUE
-
-
 def _make_bounds():
     bounds = array("H", bytes(89 * 8 * 2))
     for index in range(89):
         for code in range(1, 8):
             at = 16 * index + code
-            bounds[8 * index + code] = (_move(at - 1) + _move(at)) // 2 + 1
+            # The 64 makes up for a row that goes one back
+            nearer, further = (MOVES[at - 1] + 64) >> _VALUE, (MOVES[at] + 64) >> _VALUE
+            bounds[8 * index + code] = (nearer + further) // 2 + 1
     return bounds
 
 
@@ -44,13 +41,16 @@ def _load(samples: ptr16, src: ptr16, src_off: int, n: int):
     if uint(src) & 1:
         raise ValueError("samples at an odd address")
     src = ptr16(uint(src) + (src_off << 1))
-    last = uint(src) + ((n - 1) << 1)
-    end = uint(samples) + 2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX)
-    while uint(samples) < end:
+    stop = uint(src) + (n << 1)
+    while uint(src) < stop:
         samples[0] = src[0] ^ 0x8000
         samples = ptr16(uint(samples) + 2)
-        if uint(src) < last:
-            src = ptr16(uint(src) + 2)
+        src = ptr16(uint(src) + 2)
+    last = ptr16(uint(samples) - 2)[0]
+    while n < _BLOCK_SAMPLES + LOOKAHEAD_MAX:
+        samples[0] = last
+        samples = ptr16(uint(samples) + 2)
+        n += 1
 
 
 @micropython.viper
@@ -158,8 +158,7 @@ def _encode_search(
         base = state  # the state that it starts from
         spent = 0  # squared error on the way there
         target = samples[0]
-        start = middle
-        place = start
+        start = place = middle
         step = 1
         while True:
             cost = best
@@ -230,8 +229,7 @@ def _encode_search(
                     base = moved
                     spent = cost
                     target = after
-                    start = code
-                    place = code
+                    start = place = code
                     step = 1
             elif step > 0:
                 step = -1
