@@ -150,14 +150,30 @@ async def test_interrupted_by_a_recording_a_message_stays_unheard(virtual_toy: M
         assert heard(toy, await tap(toy)) == A
 
 
-async def test_quiet_hours_are_silent_and_lose_nothing(virtual_toy: Make) -> None:
+NOON = "from machine import RTC\nRTC().datetime((2026, 11, 22, 6, 12, 0, 0, 0))\n"
+
+
+@pytest.mark.parametrize(
+    "quiet", [{"flags": 1, "quiet_from": 660, "quiet_to": 780}, {"volume": 0}]
+)
+async def test_quiet_hours_are_silent_and_lose_nothing(
+    virtual_toy: Make, quiet: dict[str, int]
+) -> None:
     async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
-        await start(toy, A, volume=0)
+        await start(toy, A)
+        await configure(toy, **quiet)
+        await toy.exec_repl(NOON)
+        await asyncio.sleep(1)
         at = await tap(toy)
+        await toy.hold("record", 1.0)
+        await asyncio.sleep(1)
         assert not toy.speaker.sounds
-        flashes = [x.time for x in toy.led.history if x.level > 0 and at <= x.time < at + 0.6]
+        flashes = [x for x in toy.led.history if x.level > 0 and at <= x.time < at + 0.6]
         assert flashes
-        await configure(toy, volume=70)
+        if "flags" in quiet:  # dim: 10 %, which the eye's square makes 1 %
+            assert max(x.level for x in toy.led.history if x.time >= at) < 0.02
+        assert len(await messages.outbox(toy)) == 1
+        await configure(toy, volume=70, flags=0)
         await asyncio.sleep(1)
         assert heard(toy, await tap(toy)) == A
 

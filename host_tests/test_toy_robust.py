@@ -135,3 +135,60 @@ async def test_a_toy_that_hangs_is_restarted_by_the_watchdog(virtual_toy: Make) 
         await toy.hold("play", 0.2)
         assert await toy.wait_restart(2) == 3  # the watchdog
         assert "paws is stuck" in await crash_log(toy)
+
+
+async def test_ctrl_c_ends_in_the_repl_with_the_microphone_off(virtual_toy: Make) -> None:
+    defect = (
+        "from hushbear.audio.mic import Mic\n"
+        "def interrupted(mic):\n"
+        "    raise KeyboardInterrupt\n"
+        "Mic.full = interrupted\n"
+    )
+    async with virtual_toy(heap=HEAP, air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
+        await asyncio.sleep(1)
+        toy.press("record")
+        assert await toy.wait_stopped() == "ended"
+        assert toy.mic.opened
+        assert not toy.mic.running
+        assert not toy.led.on
+        await asyncio.sleep(60)
+        assert len(toy.causes) == 1  # the watchdog leaves the flash tool time
+
+
+async def test_a_message_that_the_flash_lost_says_so_and_lets_the_next_one_pass(
+    virtual_toy: Make,
+) -> None:
+    spoil = (
+        "import os\n"
+        "for name in os.listdir('/msg/in'):\n"
+        "    if '42' * 16 in name:\n"
+        "        with open('/msg/in/' + name, 'r+b') as file:\n"
+        "            file.write(b'XXXX')\n"
+    )
+    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+        await give(toy, messages.make(VOICE, b"B" * 16), messages.make(VOICE, b"C" * 16))
+        await toy.exec_repl(spoil)
+        await toy.restart()
+        await asyncio.sleep(1)
+        now = asyncio.get_running_loop().time()
+        await toy.hold("play", 0.2)
+        await asyncio.sleep(12)
+        if not toy.speaker.sounds or messages.snr(toy.speaker.pcm(now), VOICE) < 20:
+            since = asyncio.get_running_loop().time()
+            await toy.hold("play", 0.2)
+            await asyncio.sleep(3)
+            assert messages.snr(toy.speaker.pcm(since), VOICE) > 20
+            assert any(light.level for light in toy.led.history if light.time > now)
+        else:
+            await asyncio.sleep(1)
+            assert not toy.led.on  # the store itself saw at the start that it is lost
+
+
+async def test_the_led_blinks_twice_a_second_while_a_phone_sends(virtual_toy: Make) -> None:
+    defect = "from hushbear.link import Link\nLink.transferring = True\n"
+    async with virtual_toy(heap=HEAP, air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
+        await asyncio.sleep(4)
+        now = asyncio.get_running_loop().time()
+        lit = [x for x in toy.led.history if x.level and now - 2 <= x.time < now]
+        assert len(lit) == 4
+        assert toy.led.lit(now - 2, now) == pytest.approx(0.5, abs=0.1)
