@@ -1,7 +1,7 @@
 """The encoder to ima.py, with as much lookahead as there is time for.
 
-Blocks, buffers and offsets are as described there. What the decoder makes of a block is what
-counts: the encoder's own idea of it is the same to the bit, so that errors do not add up.
+Blocks, buffers and offsets are as described there. What the decoder makes of a block counts: the
+encoder's own idea of it is the same to the bit, so that errors do not add up.
 """
 
 from array import array
@@ -31,7 +31,7 @@ def _make_bounds():
 # _BOUNDS[8 * step index + code] is the least distance that code is nearer to than code - 1 is.
 _BOUNDS = _make_bounds()
 
-# What the search for a code leaves behind at each sample of the lookahead
+# What the search leaves behind at each sample of the lookahead
 _FRAMES = array("i", bytes(4 * 6 * (LOOKAHEAD_MAX - 1)))
 
 
@@ -56,14 +56,12 @@ def _load(samples: ptr16, src: ptr16, src_off: int, n: int):
 @micropython.viper
 def _first_row(samples: ptr16) -> int:
     # A step of the size of the average move is right for the start. Code 4 moves by 9/8 steps.
-    moved = 0
-    i = 0
+    moves = ptr32(MOVES)
+    moved = i = row = 0
     while i < 32:
         move = samples[i + 1] - samples[i]
         moved += move if move > 0 else 0 - move
         i += 1
-    moves = ptr32(MOVES)
-    row = 0
     while row < 88 and (moves[16 * row + 4] >> _VALUE) << 5 < moved:
         row += 1
     return row << 6
