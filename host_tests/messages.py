@@ -25,7 +25,7 @@ def speech(seconds: float, seed: int = 1, peak: int = 12000) -> Pcm:
     voice = sum(np.sin(k * phase + rng.uniform(0, 6)) / k**1.3 for k in range(1, 12))
     syllables = 0.15 + 0.85 * np.sin(2 * np.pi * 1.7 * t + seed) ** 2
     sound = syllables * voice + 0.01 * rng.standard_normal(len(t))
-    return (sound / np.abs(sound).max() * peak).astype(np.int16)
+    return np.asarray(sound / np.abs(sound).max() * peak, np.int16)
 
 
 def make(pcm: Pcm, message_id: bytes, sender: bytes = b"grandma\0", time: int = 0) -> bytes:
@@ -38,7 +38,7 @@ def make(pcm: Pcm, message_id: bytes, sender: bytes = b"grandma\0", time: int = 
     at = wav.index(b"data") + 8
     body = wav[at:]
     body = body[: len(body) // container.BLOCK_ALIGN * container.BLOCK_ALIGN]
-    return container.pack_header(message_id, sender, time) + body
+    return bytes(container.pack_header(message_id, sender, time)) + body
 
 
 def decode(message: bytes) -> Pcm:
