@@ -24,6 +24,8 @@ _IRQ_MTU_EXCHANGED = const(21)
 _CONNECTIONS = const(3)
 _ADVERTISE_US = const(200_000)
 _ATT_HEAD = const(3)  # bytes of the MTU that a notification's own header takes
+_L2CAP_HEAD = const(4)
+_PACKET = const(251)  # bytes of the longest link-layer packet
 _MTU_DEFAULT = const(23)
 _MTU = const(512)
 _ADDRESS_RPA = const(2)  # a resolvable private address: another one every 15 minutes
@@ -32,8 +34,8 @@ _RETRY_MS = const(4)
 _RETRY_MS_MAX = const(64)
 _STALLED_MS = const(6000)  # no notification accepted for so long: the peer is gone
 
-# A request, and a few bytes of the one that follows it.
-_RX_SIZE = const(1100)
+# A request, and the GRANTs of a download that the toy has not come to read yet.
+_RX_SIZE = const(512)
 # What a phone may send ahead (wire.WINDOW in whole DATA frames), and a request behind it.
 _RX_SIZE_UPLOAD = const(4 * 1048 + 128)
 
@@ -47,6 +49,13 @@ _FLAG_NOTIFY = const(0x0010)
 _ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + bytes(
     reversed(bytes.fromhex(wire.SERVICE_UUID.replace("-", "")))
 )
+
+
+def _value_size(mtu):
+    # Whole packets where the MTU allows: the rest of a value would take one nearly empty.
+    heads = _L2CAP_HEAD + _ATT_HEAD
+    whole = (mtu + _L2CAP_HEAD) // _PACKET * _PACKET
+    return whole - heads if whole else mtu - _ATT_HEAD
 
 
 class Peer:
@@ -65,7 +74,7 @@ class Peer:
             self._radio.rx_upload.clear()
         self.rx = self._rx_small
         self.rx.clear()
-        self.mtu = _MTU_DEFAULT
+        self.value_size = _MTU_DEFAULT - _ATT_HEAD
         self.overrun = False  # the phone sent more than it was allowed to
         self.conn = conn
 
@@ -98,7 +107,7 @@ class Peer:
         pause = _RETRY_MS
         stalled = 0
         while at < len(data):
-            piece = data[at : at + self.mtu - _ATT_HEAD]
+            piece = data[at : at + self.value_size]
             if not self.connected:
                 raise SessionOver("the phone left")
             try:
@@ -157,7 +166,7 @@ class Radio:
             elif event == _IRQ_MTU_EXCHANGED:
                 peer = self._peer(data[0])
                 if peer:
-                    peer.mtu = max(_MTU_DEFAULT, min(data[1], _MTU))
+                    peer.value_size = _value_size(max(_MTU_DEFAULT, min(data[1], _MTU)))
         except Exception:
             self._changed.set()
 

@@ -195,18 +195,19 @@ class Requests:
         if offset > reader.size:
             reader.close()
             raise Refused(wire.RANGE)
-        download = Download(session, tag, reader, offset, limit)
-        await self._respond(
-            session, wire.FETCH, tag, wire.OK, struct.pack(wire.FETCH_RESPONSE, reader.size)
-        )
-        self._downloads[session] = download
-        asyncio.create_task(self._download(session, tag, download))
+        download = self._downloads[session] = Download(session, tag, reader, offset, limit)
+        asyncio.create_task(self._download(download))
 
-    async def _download(self, session, tag, download):
+    async def _download(self, download):
+        session, tag = download.session, download.tag
         try:
+            size = struct.pack(wire.FETCH_RESPONSE, download.size)
+            await self._respond(session, wire.FETCH, tag, wire.OK, size)
             await self._answer(session, wire.FETCH, tag, download.run())
         except SessionOver:
             pass  # The session's own task sees it too, and ends the session.
+        finally:
+            download.close()
         if self._downloads.get(session) is download:
             del self._downloads[session]
 

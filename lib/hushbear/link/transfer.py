@@ -36,10 +36,11 @@ class Download:
     """Sends a stored message as DATA records up to the phone's limit, then END with its digest."""
 
     def __init__(self, session, tag, reader, offset, limit):
-        self._session = session
-        self._tag = tag
+        self.session = session
+        self.tag = tag
+        self.size = reader.size
+        self.close = reader.close
         self._reader = reader
-        self._size = reader.size
         self._offset = offset
         self._limit = limit
         self._granted = asyncio.Event()
@@ -47,7 +48,7 @@ class Download:
 
     def grant(self, tag, limit):
         """Raise the limit. A lower one, or one of another transfer, says nothing."""
-        if tag == self._tag and limit > self._limit:
+        if tag == self.tag and limit > self._limit:
             self._limit = limit
             self._granted.set()
 
@@ -57,19 +58,13 @@ class Download:
         self._granted.set()
 
     async def run(self):
-        """Send it all. Closes the reader in the end, however that comes."""
-        try:
-            await self._send()
-        finally:
-            self._reader.close()
-
-    async def _send(self):
-        session = self._session
+        """Send what is left, up to the end or to `stop`."""
+        session = self.session
         frame = session.outgoing
         digest = hashlib.sha256()
         chunk = frame.body[_OFFSET : _OFFSET + wire.DATA_MAX]
         at = 0
-        while at < self._size and not self._stopped:
+        while at < self.size and not self._stopped:
             # A resumed download reads what the phone has already: the digest is of the whole.
             sending = at >= self._offset
             while sending and at >= self._limit and not self._stopped:
@@ -78,7 +73,7 @@ class Download:
             if self._stopped:
                 return
             async with frame.lock:
-                end = min(self._size, self._limit) if sending else self._offset
+                end = min(self.size, self._limit) if sending else self._offset
                 piece = chunk[: min(wire.DATA_MAX, end - at)]
                 size = self._reader.readinto(piece)
                 if not size:
@@ -86,8 +81,8 @@ class Download:
                 digest.update(piece[:size])
                 if sending:
                     struct.pack_into(wire.DATA_HEAD, frame.body, 0, at)
-                    await session.send_body(wire.DATA, self._tag, _OFFSET + size)
+                    await session.send_body(wire.DATA, self.tag, _OFFSET + size)
             at += size
             await asyncio.sleep_ms(0)
         if not self._stopped:
-            await session.send(wire.END, self._tag, digest.digest())
+            await session.send(wire.END, self.tag, digest.digest())
