@@ -32,7 +32,6 @@ from hushbear.crashlog import CrashLog
 from hushbear.keys import Keys
 from hushbear.link import Link
 from hushbear.link.radio import Radio
-from hushbear.link.radio import Radio
 from hushbear.paws import RECORD, SKIP, Paws
 from hushbear.services import Services
 from hushbear.settings import Settings
