@@ -1,11 +1,12 @@
 """A message as it is recorded, stored, carried and played: a header, then IMA ADPCM blocks.
 
-The same bytes everywhere: a file on the toy, a transfer over the link, a file on the phone. The toy
-and the companion both import this module, so it uses nothing but `struct`.
+The same bytes everywhere: a file on the toy, a transfer over the link, a file on the phone. The
+toy and the companion both import this module, so it uses nothing but `struct`.
 
 Header, 48 bytes, little-endian: magic "HBMG", version, codec, seal, flags (0), epoch u32,
 time u32 (Unix seconds, 0 where the recorder's clock was not set), id 16 bytes, sender 8 bytes
-(opaque; zeros for the toy), 8 bytes reserved (0). The body is whole 256-byte blocks of 505 samples.
+(opaque; zeros for the toy), 8 bytes reserved (0). The body is whole 256-byte blocks of 505
+samples.
 """
 
 import struct

@@ -90,8 +90,9 @@ ENTRY_SIZE = struct.calcsize(ENTRY)
 ENTRIES_MAX = (RECORD_MAX - 3) // ENTRY_SIZE
 DONE = 1  # flag: heard (inbox), fetched (outbox)
 
-# SEND request: id, size, SHA-256 of the whole. Response: offset to continue at, limit. Offset equal to
-# size means that the toy has the whole message already. Nothing past the limit may be sent yet.
+# SEND request: id, size, SHA-256 of the whole. Response: offset to continue at, limit. Offset
+# equal to size means that the toy has the whole message already. Nothing past the limit may be
+# sent yet.
 SEND_REQUEST = "<16sI32s"
 SEND_RESPONSE = "<II"
 DATA_HEAD = "<I"  # offset; the bytes follow
