@@ -10,6 +10,7 @@ import subprocess
 import numpy as np
 import numpy.typing as npt
 
+from host_tests.ffmpeg import FFMPEG
 from host_tests.virtual import VirtualToy
 from hushbear import container
 
@@ -31,7 +32,7 @@ def speech(seconds: float, seed: int = 1, peak: int = 12000) -> Pcm:
 def make(pcm: Pcm, message_id: bytes, sender: bytes = b"grandma\0", time: int = 0) -> bytes:
     """Return the container of a message; ffmpeg is the encoder."""
     wav = subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "s16le", "-ar", "16000", "-ac", "1", "-i", "-",
+        [FFMPEG, "-v", "error", "-f", "s16le", "-ar", "16000", "-ac", "1", "-i", "-",
          "-c:a", "adpcm_ima_wav", "-block_size", "256", "-bitexact", "-f", "wav", "-"],
         input=pcm.tobytes(), stdout=subprocess.PIPE, check=True,
     ).stdout  # fmt: skip
@@ -53,7 +54,7 @@ def decode(message: bytes) -> Pcm:
     chunks += b"data" + struct.pack("<I", len(body)) + body
     wav = b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
     pcm = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", "-", "-f", "s16le", "-"],
+        [FFMPEG, "-v", "error", "-i", "-", "-f", "s16le", "-"],
         input=wav, stdout=subprocess.PIPE, check=True,
     ).stdout  # fmt: skip
     return np.frombuffer(pcm, np.int16)

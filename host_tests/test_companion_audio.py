@@ -18,6 +18,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host_tests.ffmpeg import FFMPEG
 from hushbear_companion import adpcm, audio, message
 from hushbear_companion.errors import BadAudio, BadMessage
 from hushbear_companion.message import BLOCK_ALIGN, BLOCK_SAMPLES, RATE
@@ -26,8 +27,8 @@ HEADER = message.Header(bytes(range(16)), bytes(8), 1_790_000_000)
 TEXT = "Hello my bear, grandmother is thinking of you. Did you sleep well, and what did you dream?"
 
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("sox", "ffmpeg", "espeak-ng"))),
-    reason="needs sox, ffmpeg and espeak-ng: apt install sox ffmpeg espeak-ng",
+    not all(map(shutil.which, ("sox", "espeak-ng"))),
+    reason="needs sox and espeak-ng: apt install sox espeak-ng",
 )
 
 
@@ -83,7 +84,7 @@ def test_any_rate_width_and_channels_become_the_same_message(
 
 
 def test_opus_is_read(speech: Path, tmp_path: Path) -> None:
-    run("ffmpeg", "-i", speech, "-c:a", "libopus", tmp_path / "x.ogg")
+    run(FFMPEG, "-i", speech, "-c:a", "libopus", tmp_path / "x.ogg")
     assert abs(len(audio.load(tmp_path / "x.ogg")) - len(audio.load(speech))) < RATE // 20
 
 
@@ -111,12 +112,12 @@ def test_ffmpeg_measures_the_loudness_and_peak_that_are_promised(tmp_path: Path)
     soundfile.write(tmp_path / "x.wav", np.cumsum(rng.normal(0, 0.002, 5 * RATE)) % 0.2, RATE)
     soundfile.write(tmp_path / "y.wav", audio.load(tmp_path / "x.wav"), RATE)
     measured = subprocess.run(
-        f"ffmpeg -i {tmp_path}/y.wav -af loudnorm=print_format=json -f null -".split(),
+        f"{FFMPEG} -i {tmp_path}/y.wav -af loudnorm=print_format=json -f null -".split(),
         check=True,
         capture_output=True,
         text=True,
     ).stderr
-    values = json.loads(measured[measured.rindex("{") :])
+    values, _ = json.JSONDecoder().raw_decode(measured[measured.rindex("{") :])
     assert float(values["input_i"]) <= audio.TARGET_LUFS + 0.5
     assert float(values["input_tp"]) <= audio.CEILING_DBTP + 0.3
 
@@ -299,13 +300,12 @@ def test_three_players_read_the_wav_alike(speech: Path, tmp_path: Path) -> None:
     path.write_bytes(message.to_wav(content))
     expected = adpcm.decode(body)
     sox = np.frombuffer(run("sox", path, "-t", "s16", "-"), "<i2")
-    ffmpeg = np.frombuffer(run("ffmpeg", "-v", "error", "-i", path, "-f", "s16le", "-"), "<i2")
+    ffmpeg = np.frombuffer(run(FFMPEG, "-v", "error", "-i", path, "-f", "s16le", "-"), "<i2")
     sndfile, rate = soundfile.read(path, dtype="int16")
     assert rate == RATE
     assert np.array_equal(sox, expected)
     assert np.array_equal(sndfile, expected)
-    # ffmpeg up to 6 multiplies where the reference shifts and adds, and rounds otherwise.
-    assert len(ffmpeg) == len(expected) and snr(expected, ffmpeg) > 35
+    assert np.array_equal(ffmpeg, expected)
 
 
 def test_the_wav_is_laid_out_as_the_standard_says(speech: Path) -> None:

@@ -1,11 +1,10 @@
 """IMA ADPCM: the decoder to the bit, the encoder to what it promises.
 
-sox and ffmpeg, as installed, and a plain reference below say what a block means.
+sox and ffmpeg, the programs, and a plain reference below say what a block means.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import struct
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from host_tests.ffmpeg import FFMPEG
 from host_tests.targets import Target
 
 RATE = 16000
@@ -39,7 +39,7 @@ def codes_of(block: bytes) -> list[int]:
     return [code for byte in block[4:] for code in (byte & 15, byte >> 4)]
 
 
-def decode_states(block: bytes, multiply: bool = False) -> list[tuple[int, int]]:
+def decode_states(block: bytes) -> list[tuple[int, int]]:
     """Return (sample, step index) after the header and after each code."""
     sample, index = struct.unpack("<hB", block[:3])
     states = [(sample, index)]
@@ -52,8 +52,6 @@ def decode_states(block: bytes, multiply: bool = False) -> list[tuple[int, int]]
             difference += step >> 1
         if code & 1:
             difference += step >> 2
-        if multiply:
-            difference = (2 * (code & 7) + 1) * step >> 3
         sample += -difference if code & 8 else difference
         sample = max(-32768, min(32767, sample))
         index = max(0, min(88, index + INDEX_MOVES[code & 7]))
@@ -61,9 +59,9 @@ def decode_states(block: bytes, multiply: bool = False) -> list[tuple[int, int]]
     return states
 
 
-def decode(blocks: bytes, multiply: bool = False) -> Pcm:
+def decode(blocks: bytes) -> Pcm:
     split = (blocks[at : at + BLOCK_ALIGN] for at in range(0, len(blocks), BLOCK_ALIGN))
-    samples = [sample for block in split for sample, _ in decode_states(block, multiply)]
+    samples = [sample for block in split for sample, _ in decode_states(block)]
     return np.array(samples, dtype=np.int16)
 
 
@@ -88,11 +86,11 @@ def ima_wav(blocks: bytes) -> bytes:
 RAW = {"sox": "-t raw -e signed -b 16 -r 16000 -c 1 -", "ffmpeg": "-f s16le -ar 16000 -ac 1 -i -"}
 TO_RAW = {
     "sox": "sox -V0 -D -t wav - -t raw -e signed -b 16 -",
-    "ffmpeg": "ffmpeg -v quiet -f wav -i - -f s16le -",
+    "ffmpeg": f"{FFMPEG} -v quiet -f wav -i - -f s16le -",
 }
 TO_IMA = {
     "sox": f"sox -V0 -D {RAW['sox']} -t wav -e ima-adpcm -",
-    "ffmpeg": f"ffmpeg -v quiet {RAW['ffmpeg']} -c:a adpcm_ima_wav -block_size 256 -f wav -",
+    "ffmpeg": f"{FFMPEG} -v quiet {RAW['ffmpeg']} -c:a adpcm_ima_wav -block_size 256 -f wav -",
 }
 PROGRAMS = sorted(TO_RAW)
 
@@ -105,24 +103,6 @@ def pipe(command: str, data: bytes) -> bytes:
 
 def decode_by(program: str, blocks: bytes) -> bytes:
     return pipe(TO_RAW[program], ima_wav(blocks))
-
-
-@functools.cache
-def multiplies(program: str) -> bool:
-    """Return whether a program multiplies where the specification shifts and adds.
-
-    ffmpeg up to 5.1 (Debian 12) does and is up to 15 off for it; ffmpeg 9.0 does not.
-    """
-    block = bytes([0, 0, 0, 0, 7]) + bytes(BLOCK_ALIGN - 5)
-    return decode_by(program, block)[2] == 13  # not 7 + 3 + 1
-
-
-def need_shifts(program: str) -> None:
-    if multiplies(program):
-        pytest.skip(
-            f"the {program} installed here multiplies where the specification shifts and adds;"
-            " test_the_reference_is_what_the_programs_do shows that nothing else differs"
-        )
 
 
 def encode_by(program: str, pcm: Pcm) -> bytes:
@@ -194,13 +174,12 @@ def digests(pcm: bytes) -> bytes:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_reference_is_what_the_programs_do(program: str, random_blocks: bytes) -> None:
-    reference = decode(random_blocks, multiplies(program))
+    reference = decode(random_blocks)
     assert decode_by(program, random_blocks) == reference.tobytes()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_random_blocks_decode_as_by(target: Target, program: str, random_blocks: bytes) -> None:
-    need_shifts(program)
     decoded = target.run(DECODE_ALL, args={"blocks": random_blocks})
     assert decoded == digests(decode_by(program, random_blocks))
 
@@ -210,7 +189,6 @@ def test_random_blocks_decode_as_by(target: Target, program: str, random_blocks:
 def test_speech_decodes_as_by(
     target: Target, program: str, encoder: str, speech: dict[str, Pcm]
 ) -> None:
-    need_shifts(program)
     blocks = encode_by(encoder, np.concatenate(list(speech.values())))
     decoded = target.run(DECODE_ALL, args={"blocks": blocks})
     assert decoded == digests(decode_by(program, blocks))
@@ -263,14 +241,14 @@ def test_what_the_programs_make_of_hostile_headers(program: str, random_blocks: 
         bad[place] = value
         decoded = decode_by(program, good + bytes(bad) + good)
         bad[place] = 0
-        taken = decode(good + bytes(bad) + good, multiplies(program)).tobytes()
+        taken = decode(good + bytes(bad) + good).tobytes()
         refused = [taken[:1010], taken[:1010] + taken[2020:]]  # with and without what follows
         if program == "sox":
             assert decoded == taken
         elif place == 2:
             assert decoded in refused
-        else:  # 5.1 refuses, 9.0 does not
-            assert decoded in [*refused, taken]
+        else:
+            assert decoded == taken
 
 
 HOSTILE = (-(2**40), -(2**31), -(2**30), -505, -1, 2**29, 2**30, 2**31 - 1, 2**31, 2**32, 2**40)
@@ -389,7 +367,7 @@ def test_lookahead_buys_quality(target: Target, voice: str, speech: dict[str, Pc
     assert ratio[2] > ratio[1] + 0.2
     assert ratio[3] > ratio[2]
     for name in PROGRAMS:  # and everybody hears the same
-        assert decode_by(name, own[1]) == decode(own[1], multiplies(name)).tobytes()
+        assert decode_by(name, own[1]) == decode(own[1]).tobytes()
 
 
 def test_a_short_block_repeats_its_last_sample(target: Target, speech: dict[str, Pcm]) -> None:
