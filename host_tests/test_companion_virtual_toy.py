@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import re
 import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import speech
-from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
-from host_tests.virtual.toy import VirtualToy
 from hushbear import wire
-from hushbear_companion import errors, inbox, message
-from hushbear_companion.adpcm import decode, encode
-from hushbear_companion.client import Client
-from hushbear_companion.link import parse_link
+from hushbear_companion import errors, inbox
+from hushbear_companion.adpcm import decode
 from hushbear_companion.records import Box, StatusError
-from hushbear_companion.session import Session, Timing
-from hushbear_companion.transport import Radio
+from hushbear_companion.session import Session
 
 pytestmark = pytest.mark.targets("unix")
-
-MakeToy = Callable[..., VirtualToy]
-
-
-@contextlib.asynccontextmanager
-async def family(virtual_toy: MakeToy) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
-    """A toy that is on and advertises, its radio, and the link that its set-up printed."""
-    radio = VirtualRadio(AirModel(interval=0.015, packets=6))
-    async with radio, virtual_toy(air=radio) as toy:
-        output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
-        found = re.search(r"hushbear://\S+", output)
-        assert found
-        yield toy, radio, found[0]
-
-
-def client(phone: Phone, link: str, **timing: float) -> Client:
-    radio = Radio(scanner=phone.scanner, client=phone.client)
-    return Client(parse_link(link).key, radio, timing=Timing(**timing))  # type: ignore[arg-type]
-
-
-def spoken(seconds: float, seed: int = 1) -> bytes:
-    header = message.Header(message.new_id(), b"grandma\0", 1_790_000_000)
-    return message.pack(header, encode(speech(seconds, seed)))
 
 
 @pytest.mark.virtual_time

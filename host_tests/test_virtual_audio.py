@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -183,15 +182,11 @@ async def test_a_reader_that_comes_late_loses_what_was_spoken(virtual_toy: Make)
         assert 10 <= toy.mic.overruns <= 20
 
 
-async def test_a_minute_of_sound_takes_a_second_or_two(virtual_toy: Make) -> None:
+async def test_a_minute_of_sound_has_no_gap(virtual_toy: Make) -> None:
     async with virtual_toy(main=play(1875)) as toy:
-        began = time.monotonic()
         assert await toy.wait_stopped(120) == "ended"
         assert toy.loop.time() > 60
         assert toy.speaker.underruns == 0
-        took = time.monotonic() - began
-        print(f"60 s of sound took {took:.2f} s")
-        assert took < 20  # 1 to 2 on an idle machine
 
 
 async def test_the_same_run_takes_the_same_course(virtual_toy: Make) -> None:

