@@ -26,6 +26,17 @@ from .errors import (
     UsageError,
 )
 
+STATUS_NAMES = {
+    wire.UNKNOWN: "unknown request",
+    wire.MALFORMED: "malformed request",
+    wire.NOT_FOUND: "no such message",
+    wire.FULL: "the toy is full",
+    wire.BUSY: "the toy is busy",
+    wire.RANGE: "offset out of range",
+    wire.DAMAGED: "message damaged",
+    wire.FAILED: "the toy failed",
+}
+
 
 class Box(IntEnum):
     """The two boxes of a toy."""
@@ -162,8 +173,7 @@ class StatusError(Exception):
 
     def error(self) -> HushbearError:
         """Return the error that a user sees."""
-        names: tuple[str, ...] = wire.STATUS_NAMES
-        name = names[self.status] if self.status < len(names) else f"status {self.status}"
+        name = STATUS_NAMES.get(self.status, f"status {self.status}")
         text = f"The toy could not {self.doing}: {name}."
         if self.status == wire.FULL:
             return ToyFull(f"The toy has no room: it could not {self.doing}.")

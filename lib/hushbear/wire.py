@@ -63,10 +63,6 @@ BUSY = 5  # another phone is sending, or the message is being played
 RANGE = 6  # an offset past the end, or DATA that does not continue where the last one ended
 DAMAGED = 7  # what arrived, or what is stored, does not match its digest
 FAILED = 8  # the toy could not do it; the crash log says why
-STATUS_NAMES = (
-    "ok", "unknown request", "malformed request", "no such message", "the toy is full",
-    "the toy is busy", "offset out of range", "message damaged", "the toy failed",
-)  # fmt: skip
 
 # Boxes
 INBOX = 0  # phone to child
