@@ -21,7 +21,6 @@ _BATCH = const(16)  # blocks in one call of AES
 _TABLE_SIZE = const(4 * (64 + 64 + 16))
 
 _stream = bytearray(16 * _BATCH)  # counter blocks, encrypted in place
-_batches = tuple([memoryview(_stream)[: 16 * n] for n in range(_BATCH + 1)])
 _state = bytearray(16)  # GHASH, four words
 _tag = bytearray(16)  # the first counter block, encrypted, and then the tag
 _last = bytearray(16)  # a block that is not whole, or the lengths
@@ -242,13 +241,12 @@ class AESGCM:
     def _crypt(self, nonce, buffer, offset, n):
         counter = 2  # 1 encrypts the tag
         while n > 0:
+            # Always a whole batch: what is too much costs less than a view for every length.
+            _count(_stream, counter, _BATCH, nonce)
+            self._encrypt(_stream, _stream)
             size = min(n, 16 * _BATCH)
-            blocks = (size + 15) >> 4
-            batch = _batches[blocks]
-            _count(_stream, counter, blocks, nonce)
-            self._encrypt(batch, batch)
             _xor(buffer, _stream, offset, size)
-            counter += blocks
+            counter += _BATCH
             offset += size
             n -= size
 
