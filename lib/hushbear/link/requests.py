@@ -36,21 +36,6 @@ class Requests:
         self._services = services
         self._upload = None
         self._downloads = {}  # by session
-        self._answers = {
-            wire.STATUS: self._status,
-            wire.TIME: self._time,
-            wire.LIST: self._list,
-            wire.SEND: self._send,
-            wire.COMMIT: self._commit,
-            wire.FETCH: self._fetch,
-            wire.FETCHED: self._fetched,
-            wire.DELETE: self._delete,
-            wire.SETTINGS: self._settings,
-            wire.CONFIGURE: self._configure,
-            wire.CRASHLOG: self._crashlog,
-            wire.CLEAR_CRASHLOG: self._clear_crashlog,
-            wire.CANCEL: self._cancel,
-        }
 
     @property
     def transferring(self):
@@ -65,8 +50,8 @@ class Requests:
             download = self._downloads.get(session)
             if download and len(body) == struct.calcsize(wire.GRANT_BODY):
                 download.grant(tag, struct.unpack(wire.GRANT_BODY, body)[0])
-        elif kind in self._answers:
-            await self._answer(session, kind, tag, self._answers[kind](session, tag, body))
+        elif kind in _ANSWERS:
+            await self._answer(session, kind, tag, _ANSWERS[kind](self, session, tag, body))
         elif kind < wire.DATA:
             await self._respond(session, kind, tag, wire.UNKNOWN)
 
@@ -94,8 +79,8 @@ class Requests:
     async def _respond(self, session, kind, tag, status, body=b""):
         await session.send(kind | wire.RESPONSE, tag, bytes((status,)) + body)
 
-    # A method for each request: (session, tag, body) -> the response's body after its status, or
-    # None where it has responded itself.
+    # A method for each request (see _ANSWERS): (session, tag, body) -> the response's body after
+    # its status, or None where it has responded itself.
 
     async def _status(self, session, tag, body):
         _fields("", body)
@@ -253,3 +238,20 @@ def _box(box):
     if box not in (wire.INBOX, wire.OUTBOX):
         raise Refused(wire.MALFORMED)
     return box
+
+
+_ANSWERS = {
+    wire.STATUS: Requests._status,
+    wire.TIME: Requests._time,
+    wire.LIST: Requests._list,
+    wire.SEND: Requests._send,
+    wire.COMMIT: Requests._commit,
+    wire.FETCH: Requests._fetch,
+    wire.FETCHED: Requests._fetched,
+    wire.DELETE: Requests._delete,
+    wire.SETTINGS: Requests._settings,
+    wire.CONFIGURE: Requests._configure,
+    wire.CRASHLOG: Requests._crashlog,
+    wire.CLEAR_CRASHLOG: Requests._clear_crashlog,
+    wire.CANCEL: Requests._cancel,
+}
