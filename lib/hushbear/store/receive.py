@@ -25,9 +25,7 @@ from hushbear.store.names import DIRECTORY, TAG_SIZE, blocks_for, parse_part_nam
 from hushbear.wire import INBOX
 
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
-_SYNC = const(
-    16 * 1024
-)  # bytes between two flushes: what a power cut can cost, never what was confirmed
+_SYNC = const(16384)  # bytes between two flushes: a power cut can cost them, nothing confirmed
 _READ = const(512)  # bytes per read while hashing
 _READS = const(8)  # reads between two turns of the other tasks
 
@@ -45,7 +43,6 @@ class Receiver:
     def __init__(self, index, path):
         self._index = index
         self._path = path
-        self._scratch = bytearray(_READ)
         self._parts = []
         self._active = None
         self._file = None
@@ -186,7 +183,7 @@ class Receiver:
 
     async def _sha256(self, file):
         digest = sha256()
-        buf = self._scratch
+        buf = bytearray(_READ)
         reads = 0
         while True:
             n = file.readinto(buf)
