@@ -2,8 +2,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
 demo: ## set up, then play the story: two messages, and a stranger who gets nowhere
-	@tools/setup demo
-	@.venv/bin/python -m tools.demo
+	@tools/demo
 
 test: ## set up, then check everything on every target
 	@tools/test

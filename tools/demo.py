@@ -22,7 +22,7 @@ from rich.console import Console
 
 from host_tests.virtual.air import AirModel
 from host_tests.virtual.radio import VirtualRadio
-from host_tests.virtual.toy import VirtualToy
+from host_tests.virtual.toy import ToyError, VirtualToy
 from hushbear_companion.link import parse_link, show
 from tools.picture import Comparison, Samples, compare, draw
 from tools.stranger import Stranger
@@ -101,9 +101,12 @@ async def message_to_child(toy: VirtualToy, phone: Phone) -> Comparison:
     spoken = OUT / "goodnight.wav"
     speak(GOODNIGHT, "en", spoken)
     await phone.run("send", spoken)
-    await toy.led.wait_for(lambda light: light.level > 0)
-    await toy.led.wait_for(lambda light: light.level == 0)
-    await toy.led.wait_for(lambda light: light.level > 0)
+    try:
+        for _ in range(2):
+            await toy.led.wait_for(lambda light: light.level > 0.2)
+            await toy.led.wait_for(lambda light: light.level < 0.05)
+    except TimeoutError:
+        raise DemoFailed("the toy's LED does not pulse") from None
     console.print("  The toy's LED pulses.")
 
     say("\nThe child presses the play paw.")
@@ -178,7 +181,7 @@ def main() -> int:
     logging.getLogger("bumble").setLevel(logging.ERROR)  # it warns of packets cut off by a drop
     try:
         asyncio.run(story())
-    except DemoFailed as failure:
+    except (DemoFailed, ToyError, TimeoutError) as failure:
         console.print(f"[red]The demo failed:[/red] {failure}")
         return 1
     return 0
