@@ -130,7 +130,7 @@ class Toy:
             return b""
         if kind == wire.CRASHLOG:
             (offset,) = struct.unpack(wire.CRASHLOG_REQUEST, body)
-            return self.crashlog[offset : offset + 1000]
+            return self.crashlog[offset : offset + wire.DATA_MAX]
         if kind == wire.CLEAR_CRASHLOG:
             self.crashlog = b""
             return b""

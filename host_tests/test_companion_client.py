@@ -402,10 +402,12 @@ async def test_lists_that_never_end_do() -> None:
         async def answer(self, link: Link, kind: int, tag: int, body: bytes) -> bytes:
             if kind == wire.LIST:
                 after = struct.unpack(wire.LIST_REQUEST, body)[1]
-                stored = [Stored(after + n, MESSAGE).entry() for n in range(1, 28)]
+                stored = [
+                    Stored(after + n, MESSAGE).entry() for n in range(1, 1 + wire.ENTRIES_MAX)
+                ]
                 return b"".join(stored)
             if kind == wire.CRASHLOG:
-                return b"x" * 1000
+                return b"x" * wire.DATA_MAX
             return await super().answer(link, kind, tag, body)
 
     async with client(Air(Endless(KEY))) as phone:
@@ -429,13 +431,13 @@ async def test_pieces_that_do_not_fit_are_refused(tmp_path: Path, wrong: str) ->
                 await link.send(wire.END, tag, bytes(32))
                 return
             offsets = {
-                "offset": [1024],
-                "past-end": range(0, NEVER, 1024),
-                "past-limit": range(0, NEVER, 1024),
+                "offset": [wire.DATA_MAX],
+                "past-end": range(0, NEVER, wire.DATA_MAX),
+                "past-limit": range(0, NEVER, wire.DATA_MAX),
                 "empty": [0],
             }[wrong]
             for offset in offsets:
-                piece = b"" if wrong == "empty" else bytes(1024)
+                piece = b"" if wrong == "empty" else bytes(wire.DATA_MAX)
                 await link.send(wire.DATA, tag, struct.pack("<I", offset) + piece)
                 if offset > len(content) + 20000:
                     break
@@ -493,7 +495,7 @@ async def test_a_toy_that_stalls_or_babbles_is_given_up_in_bounded_time(kind: st
                 await super().handle(record, tag, body)
             elif kind == "flood":
                 for _ in range(300):
-                    await self.send(wire.DATA, 99, bytes(1000))
+                    await self.send(wire.DATA, 99, bytes(wire.DATA_MAX))
                     await asyncio.sleep(0)
             elif kind == "garbage":
                 self.phone.arrived(b"\x20\0" + os.urandom(32))

@@ -69,7 +69,13 @@ def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
 
     own = container.pack_header(b"%016d" % 5, container.TOY, 0) + message(5, 9)[48:]
     fetched = [body for kind, tag, body in records if kind == wire.DATA and tag == 6]
-    assert [struct.unpack_from(wire.DATA_HEAD, piece)[0] for piece in fetched] == [0, 512, 1024, 1500]
+    assert [struct.unpack_from(wire.DATA_HEAD, piece)[0] for piece in fetched] == [
+        0,
+        512,
+        1024,
+        1500,
+        2012,
+    ]
     assert b"".join(piece[4:] for piece in fetched) == own
     assert (wire.END, 6, hashlib.sha256(own).digest()) in records
 
@@ -90,11 +96,12 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
     data = message(3, 10)
     first = Phone()
     first.record(wire.SEND, 1, send_request(data))
-    first.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:1000])
+    first.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:500])
     second = Phone()
     second.record(wire.SEND, 9, send_request(data))
-    second.record(wire.DATA, 9, struct.pack(wire.DATA_HEAD, 1000) + data[1000:2000])
-    second.record(wire.DATA, 9, struct.pack(wire.DATA_HEAD, 2000) + data[2000:])
+    for at in range(500, len(data), wire.DATA_MAX):
+        piece = data[at : at + wire.DATA_MAX]
+        second.record(wire.DATA, 9, struct.pack(wire.DATA_HEAD, at) + piece)
     second.record(wire.COMMIT, 10, data[16:32])
     again = Phone()
     again.record(wire.SEND, 1, send_request(data))
@@ -111,7 +118,7 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
     (_, second_sent, again_sent), inbox = cast(tuple[list[list[bytes]], object], sent)
     assert inbox == [(3, 10, 0)]
     offer = second.read(second_sent)[0][2]
-    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (1000, len(data))
+    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (500, len(data))
     offer, commit = [body for _, _, body in again.read(again_sent)]
     assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (len(data), len(data))
     assert commit == bytes([wire.OK])
@@ -123,7 +130,7 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
         (0x3F, b"", wire.UNKNOWN),
         (wire.STATUS, b"x", wire.MALFORMED),
         (wire.TIME, bytes(6), wire.MALFORMED),
-        (wire.TIME, bytes(1028), wire.MALFORMED),
+        (wire.TIME, bytes(wire.RECORD_MAX - 2), wire.MALFORMED),
         (wire.LIST, b"\x02" + bytes(4), wire.MALFORMED),
         (wire.SEND, b"", wire.MALFORMED),
         (wire.SEND, bytes(16) + struct.pack("<I", 1 << 31) + bytes(32), wire.MALFORMED),
@@ -168,7 +175,7 @@ def test_data_that_does_not_continue_ends_the_upload(
     phone = Phone()
     phone.record(wire.SEND, 1, send_request(data))
     phone.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, offset) + bytes(size))
-    phone.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:1000])  # no answer any more
+    phone.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:500])  # no answer any more
     phone.record(wire.COMMIT, 2, data[16:32])
     records, _, inbox, _ = converse(target, phone)
     assert records[1:] == [

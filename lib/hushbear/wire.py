@@ -27,10 +27,10 @@ HANDSHAKE_SIZE = 48  # bytes of each handshake message: X25519 public key, tag
 TAG_SIZE = 16
 FRAME_HEAD = "<H"
 RECORD_HEAD = "<BB"  # kind, tag
-DATA_MAX = 1024  # message bytes in one DATA record
+DATA_MAX = 512  # message bytes in one DATA record
 RECORD_MAX = 2 + 4 + DATA_MAX
 FRAME_MAX = 2 + RECORD_MAX + TAG_SIZE  # bytes of the stream that one frame takes
-WINDOW = 4 * DATA_MAX  # message bytes the toy lets a phone send ahead
+WINDOW = 6 * DATA_MAX  # message bytes the toy lets a phone send ahead
 
 # Kinds
 RESPONSE = 0x80
