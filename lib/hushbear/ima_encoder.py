@@ -11,6 +11,7 @@ from hushbear.ima import MOVES
 _BLOCK_ALIGN = const(256)
 _BLOCK_SAMPLES = const(505)
 LOOKAHEAD_MAX = const(6)  # seven squares of 2^28 fit in a word
+SAMPLES_SIZE = const(2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX))
 
 _ROW = const(0x1FFF)
 _VALUE = const(13)
@@ -259,13 +260,20 @@ class Encoder:
     of n (up to 6) it is the first of those n + 1 codes that have the least sum of squared errors
     over their samples, an error of more than 16384 counting as 16384; past the end of a block its
     last sample is taken to repeat. Not to be called from an interrupt.
+
+    `samples` is memory to work in, SAMPLES_SIZE bytes. It may be where the samples come from, too:
+    then they are gone once they are coded.
     """
 
-    def __init__(self, lookahead=1):
+    def __init__(self, lookahead=1, samples=None):
         if not 0 <= lookahead <= LOOKAHEAD_MAX:
             raise ValueError("lookahead out of range")
         self._lookahead = lookahead
-        self._samples = bytearray(2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX))
+        if samples is None:
+            samples = bytearray(SAMPLES_SIZE)
+        if len(samples) < SAMPLES_SIZE:
+            raise ValueError("too little memory")
+        self._samples = samples
         self.reset()
 
     def reset(self):

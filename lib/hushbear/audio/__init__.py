@@ -11,7 +11,7 @@ heap locked.
 
 from micropython import const
 
-from hushbear import container
+from hushbear import container, ima_encoder
 from hushbear.ring import Ring
 
 RING_BLOCKS = const(16)
@@ -24,5 +24,5 @@ class Buffers:
         self.ring = Ring(bytearray(RING_BLOCKS * container.BLOCK_ALIGN))
         self.filed = bytearray(container.BLOCK_ALIGN)  # the task's block
         self.coded = bytearray(container.BLOCK_ALIGN)  # the callback's block
-        self.pcm = bytearray(2 * container.BLOCK_SAMPLES)  # int16
+        self.pcm = bytearray(ima_encoder.SAMPLES_SIZE)  # int16, a block's and some for the encoder
         self.slots = bytearray(4 * container.BLOCK_SAMPLES)  # int32, as the microphone sends them

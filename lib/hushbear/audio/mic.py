@@ -31,7 +31,7 @@ class Mic:
         self._slots = buffers.slots
         self._slots_view = memoryview(buffers.slots)
         self._capture = dsp.Capture(_GAIN)
-        self._encoder = Encoder(1)
+        self._encoder = Encoder(1, buffers.pcm)
         self._callback = self._take  # a bound method is made here, not in the callback
         self._i2s = None
         self._warm_up = 0

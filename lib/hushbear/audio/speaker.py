@@ -41,7 +41,7 @@ class Speaker:
         self._filed = buffers.filed
         self._coded = buffers.coded
         self._pcm = buffers.pcm
-        self._block_view = memoryview(buffers.pcm)
+        self._block_view = memoryview(buffers.pcm)[: 2 * BLOCK_SAMPLES]
         self._chunk_view = self._block_view[: 2 * CHUNK]
         self._tones = Tones()
         self._callback = self._feed  # a bound method is made here, not in the callback
