@@ -18,11 +18,15 @@ from hushbear_companion.transport import Radio
 
 MakeToy = Callable[..., VirtualToy]
 
+GOOD_AIR = AirModel(interval=0.015, packets=6)
+
 
 @contextlib.asynccontextmanager
-async def family(virtual_toy: MakeToy) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
+async def family(
+    virtual_toy: MakeToy, air: AirModel = GOOD_AIR
+) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
     """A toy that is on and advertises, its radio, and the link that its set-up printed."""
-    radio = VirtualRadio(AirModel(interval=0.015, packets=6))
+    radio = VirtualRadio(air)
     async with radio, virtual_toy(air=radio, heap=160 * 1024) as toy:
         output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
         found = re.search(r"hushbear://\S+", output)

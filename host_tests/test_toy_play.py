@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 
 import pytest
@@ -12,10 +11,6 @@ from host_tests import messages
 from host_tests.messages import configure, crash_log, give, speech
 from host_tests.virtual import FlashModel, VirtualToy
 from host_tests.virtual.radio import VirtualRadio
-from hushbear_companion.client import Client
-from hushbear_companion.link import parse_link
-from hushbear_companion.records import Box
-from hushbear_companion.transport import Radio
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
@@ -126,30 +121,6 @@ async def scribble():
         assert toy.speaker.underruns == 0
         assert after.erases - before.erases >= 3  # it was written, and slow
         assert "came late" not in await crash_log(toy)
-
-
-async def test_playing_while_a_phone_sends_into_a_slow_flash(virtual_toy: Make) -> None:
-    async with (
-        VirtualRadio() as radio,
-        virtual_toy(autostart=False, heap=HEAP, air=radio) as toy,
-    ):
-        output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
-        link = re.search(r"hushbear://\S+", output)
-        assert link
-        await start(toy, A)
-        phone = radio.phone()
-        reached = Radio(scanner=phone.scanner, client=phone.client)
-        async with Client(parse_link(link[0]).key, reached) as companion:
-            toy.flash.model = FlashModel(erase_ms=100, program_ms=2.4)
-            await toy.flash.apply()
-            content = messages.make(speech(6, 9), b"N" * 16)
-            sending = asyncio.create_task(companion.send(content))
-            await asyncio.sleep(1)
-            at = await tap(toy, 4, seconds=0.4)
-            assert heard(toy, at) == A
-            assert toy.speaker.underruns == 0
-            await sending
-            assert [entry.id for entry in await companion.entries(Box.INBOX)] == [A, b"N" * 16]
 
 
 async def test_the_led_pulses_while_a_message_waits_and_is_dark_once_it_is_heard(

@@ -61,6 +61,7 @@ class Session:
                 gate.failed()
             raise
         while True:
+            await asyncio.sleep_ms(0)  # A phone that always has more must not hold up the others.
             await self._frame(_SEALED_MIN, wire.RECORD_MAX + wire.TAG_SIZE)
             async with self._incoming.lock:
                 await handle(self, *self._open())
