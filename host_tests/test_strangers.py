@@ -103,6 +103,17 @@ async def test_strangers_on_two_connections_do_not_lock_the_family_out(
         await asyncio.gather(*strangers, return_exceptions=True)
 
 
+async def test_who_holds_every_connection_holds_them_for_seconds(virtual_toy: MakeToy) -> None:
+    async with family(virtual_toy) as (toy, radio, link):
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(3):
+                await stack.enter_async_context(connection(radio.phone(), bytearray()))
+            await asyncio.sleep(7)
+            async with client(radio.phone(), link) as phone:
+                assert (await phone.status()).crashlog == 0
+        assert toy.running
+
+
 async def test_a_session_that_was_recorded_is_worth_nothing(virtual_toy: MakeToy) -> None:
     """Somebody replays, byte for byte, what a family's phone wrote while it sent a message."""
     async with family(virtual_toy) as (_, radio, link):

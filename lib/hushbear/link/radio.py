@@ -216,8 +216,7 @@ class Radio:
                     if peer.connected and peer.task is None:
                         peer.task = asyncio.create_task(self._serve(peer, serve))
                 if any(peer.task is None for peer in self._peers):
-                    # The stack stops advertising at each connection.
-                    self._ble.gap_advertise(_ADVERTISE_US, adv_data=_ADVERTISEMENT)
+                    self._advertise()
                 try:
                     await asyncio.wait_for_ms(self._changed.wait(), _IDLE_MS)
                 except asyncio.TimeoutError:
@@ -227,6 +226,17 @@ class Radio:
                 if peer.task:
                     peer.task.cancel()
             self._ble.active(False)
+            for peer in self._peers:
+                peer.conn = None  # The stack says nothing of those that end with it.
+                peer.arrived.set()
+
+    def _advertise(self):
+        # The stack stops by itself at each connection.
+        try:
+            self._ble.gap_advertise(_ADVERTISE_US, adv_data=_ADVERTISEMENT)
+        except OSError:
+            if not all(peer.connected for peer in self._peers):  # the last slot taken just now
+                raise
 
     async def _serve(self, peer, serve):
         try:
