@@ -18,7 +18,7 @@ to 17 hold the flash.
 
 from machine import I2S, Pin
 
-from hushbear import leds
+from hushbear.pixel_light import PixelLight
 
 NAME = "esp32_c3"
 RECORD_PAW = 3
@@ -54,7 +54,7 @@ def amplifier():
 
 
 def light():
-    return leds.PixelLight(Pin(LED))
+    return PixelLight(Pin(LED))
 
 
 def battery_mv():

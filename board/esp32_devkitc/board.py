@@ -15,7 +15,7 @@ chip starts, 34 to 39 have no pull-up, 6 to 11 hold the flash: none of them is u
 
 from machine import I2S, Pin
 
-from hushbear import leds
+from hushbear.pwm_light import PwmLight
 
 NAME = "esp32_devkitc"
 RECORD_PAW = 18
@@ -51,7 +51,7 @@ def amplifier():
 
 
 def light():
-    return leds.PwmLight(Pin(LED))
+    return PwmLight(Pin(LED))
 
 
 def battery_mv():

@@ -15,7 +15,7 @@ chip starts, 19 and 20 are USB, 26 to 37 may hold flash and PSRAM: none of them 
 
 from machine import I2S, Pin
 
-from hushbear import leds
+from hushbear.pixel_light import PixelLight
 
 NAME = "esp32_s3"
 RECORD_PAW = 8
@@ -51,7 +51,7 @@ def amplifier():
 
 
 def light():
-    return leds.PixelLight(Pin(LED))
+    return PixelLight(Pin(LED))
 
 
 def battery_mv():

@@ -1,4 +1,4 @@
-"""The LED: what it shows when, on a plain GPIO or a NeoPixel.
+"""The LED: what it shows when, on whichever light the board has.
 
 From what matters most to what matters least:
 
@@ -10,14 +10,12 @@ From what matters most to what matters least:
     idle        dark
 
 Brightness is a percentage; in quiet hours it is at most DIM. Brightness 0 darkens everything but
-`recording`, which is never below DIM: nobody can set a toy to listen unseen. A light has
-`write(level, colour)` with level 0 to 255, and `blink()`, which goes on by itself.
+`recording`, which is never below DIM: nobody can set a toy to listen unseen. A light (PwmLight,
+PixelLight) has `write(level, colour)` with level 0 to 255, and `blink()`, which goes on by itself.
 """
 
-import machine
 import time
 from micropython import const
-from neopixel import NeoPixel
 
 DIM = const(10)  # percent
 STEP_MS = const(40)
@@ -33,51 +31,6 @@ AMBER = (255, 110, 0)
 GREEN = (60, 255, 60)
 BLUE = (40, 80, 255)
 VIOLET = (160, 0, 255)
-
-
-class PinLight:
-    """An LED from a GPIO to ground: on or off."""
-
-    def __init__(self, pin):
-        self._pin = pin
-        pin.init(machine.Pin.OUT, value=0)
-
-    def write(self, level, colour=WHITE):
-        self._pin.value(1 if level else 0)
-
-    def blink(self):
-        self._pin.value(1)
-
-
-class PwmLight:
-    """An LED from a GPIO to ground, dimmed by PWM."""
-
-    def __init__(self, pin):
-        self._pwm = machine.PWM(pin, freq=1000, duty_u16=0)
-
-    def write(self, level, colour=WHITE):
-        self._pwm.duty_u16(level * level * 65535 // 65025)  # eyes see the square root
-
-    def blink(self):
-        self._pwm.freq(2)
-        self._pwm.duty_u16(32768)
-
-
-class PixelLight:
-    """One NeoPixel. It cannot blink by itself: `blink` is steady violet, used for nothing else."""
-
-    def __init__(self, pin):
-        self._pixel = NeoPixel(pin, 1)
-        self.write(0)
-
-    def write(self, level, colour=WHITE):
-        square = level * level
-        red, green, blue = colour
-        self._pixel[0] = (red * square // 65025, green * square // 65025, blue * square // 65025)
-        self._pixel.write()
-
-    def blink(self):
-        self.write(128, VIOLET)
 
 
 class Led:
