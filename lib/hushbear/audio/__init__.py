@@ -3,8 +3,8 @@
     out: flash → task → ring → I2S callback: decode, volume → DMA → amplifier
     in:  microphone → DMA → I2S callback: DC, gain, encode → ring → task → flash
 
-The ring holds coded blocks, so 4 kB of it carry the sound through half a second in which the task
-does not get its turn. The toy hears or speaks, never both, so one set of buffers serves both. They
+The ring holds coded blocks, so 3 kB of it carry the sound through 0.38 s in which the task does not
+get its turn. The toy hears or speaks, never both, so one set of buffers serves both. They
 are made once, before the heap is in pieces; the I2S callbacks and the task's steps run with the
 heap locked.
 """
@@ -14,7 +14,7 @@ from micropython import const
 from hushbear import container, ima_encoder
 from hushbear.ring import Ring
 
-RING_BLOCKS = const(16)
+RING_BLOCKS = const(12)
 STALLED_MS = const(2000)  # I2S calls back every 16 to 32 ms; after this long it never will
 POLL_MS = const(5)
 
