@@ -1,0 +1,47 @@
+"""docs/protocol.md says the numbers that the code has."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import pytest
+
+from host_tests.targets import ROOT
+from hushbear import container, wire
+
+# A document breaks its lines where it likes.
+TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"length of {wire.HANDSHAKE_SIZE}",
+        f"sealed record of 18 to {wire.FRAME_MAX - 2} bytes",
+        f"body of 0 to {wire.RECORD_MAX - 2} bytes",
+        f"u32 offset, 1 to {wire.DATA_MAX} bytes",
+        f"at most {wire.WINDOW} bytes ahead",
+        f"**Entry**, {wire.ENTRY_SIZE} bytes",
+        f"at most {wire.ENTRIES_MAX} a response",
+        f"**STATUS**, {struct.calcsize(wire.STATUS_BODY)} bytes: u8 protocol ({wire.PROTOCOL})",
+        f"**Settings**, {struct.calcsize(wire.SETTINGS_BODY)} bytes",
+        f"prologue `{wire.PROLOGUE.decode()}` ({len(wire.PROLOGUE)} ASCII bytes)",
+        f"({wire.RECORD_MIN_MS[0]} to {wire.RECORD_MIN_MS[1]})",
+        f"({wire.RECORD_MAX_S[0]} to {wire.RECORD_MAX_S[1]})",
+        f"A header of {container.HEADER_SIZE} bytes, then 1 to {container.BLOCKS_MAX} whole",
+        *(f"`{uuid}`" for uuid in (wire.SERVICE_UUID, wire.TO_TOY_UUID, wire.TO_PHONE_UUID)),
+    ],
+)
+def test_the_document_has_the_number(sentence: str) -> None:
+    assert sentence in TEXT
+
+
+KINDS = """STATUS TIME LIST SEND COMMIT FETCH FETCHED DELETE SETTINGS CONFIGURE CRASHLOG
+    CLEAR_CRASHLOG CANCEL DATA GRANT END"""
+
+
+@pytest.mark.parametrize("name", KINDS.split())
+def test_the_document_has_the_kind(name: str) -> None:
+    kind: int = getattr(wire, name)
+    assert f"| {kind:02X} | {name} " in TEXT
