@@ -20,9 +20,9 @@ from array import array
 _BLOCK_ALIGN = const(256)
 
 # Both kernels keep the state of the codec in one word: the value, biased by 32768 so that it is
-# never negative, above the place of the step's row in the tables. Adding an entry of MOVES
-# moves both at once. A value has left 16 bits if, and only if, `state >> 29` is not zero.
-_ROW = const(0x1FFF)  # place of a row in bytes: 64 * step index
+# never negative, above 64 * step index, the row. Adding an entry of MOVES moves both at once. A
+# value has left 16 bits if, and only if, `state >> 29` is not zero.
+_ROW = const(0x1FFF)
 _VALUE = const(13)  # bits below the value
 _TOP = const(0xFFFF << 13)  # the highest value
 
@@ -49,18 +49,16 @@ def _difference(step, code):
 
 
 def _make_moves():
-    moves = array("i", bytes(89 * 16 * 4))
+    moves = array("i", bytes(89 * 8 * 4))
     for index, step in enumerate(_STEPS):
         for code in range(8):
             to = min(max(index + _INDEXMOVES[code], 0), 88)
-            difference = _difference(step, code)
-            at = 16 * index + code
-            moves[at] = (difference << _VALUE) + 64 * (to - index)
-            moves[at + 8] = (-difference << _VALUE) + 64 * (to - index)
+            moves[8 * index + code] = (_difference(step, code) << _VALUE) + 64 * (to - index)
     return moves
 
 
-# MOVES[16 * step index + code] is what the code adds to the state.
+# MOVES[8 * step index + code] is what the codes 0 to 7 add to the state. The codes 8 to 15 move the
+# row as much, and the value the other way.
 MOVES = _make_moves()
 
 
@@ -81,11 +79,17 @@ def _decode(state: int, dst: ptr16, src: ptr8, src_off: int, size: int, dst_off:
     src = ptr8(uint(src) + 4)
     while uint(src) < end:
         code = src[0]
-        state += ptr32((state & _ROW) + moves)[code & 15]
+        move = ptr32(((state & _ROW) >> 1) + moves)[code & 7]
+        if code & 8:
+            move = (((move + 64) & _ROW) << 1) - 128 - move
+        state += move
         if state >> 29:
             state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
         dst[1] = (state >> _VALUE) ^ 0x8000
-        state += ptr32((state & _ROW) + moves)[code >> 4]
+        move = ptr32(((state & _ROW) >> 1) + moves)[code >> 4 & 7]
+        if code & 0x80:
+            move = (((move + 64) & _ROW) << 1) - 128 - move
+        state += move
         if state >> 29:
             state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
         dst[2] = (state >> _VALUE) ^ 0x8000

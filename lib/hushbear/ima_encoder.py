@@ -22,10 +22,10 @@ def _make_bounds():
     bounds = array("H", bytes(89 * 8 * 2))
     for index in range(89):
         for code in range(1, 8):
-            at = 16 * index + code
+            at = 8 * index + code
             # The 64 makes up for a row that goes one back
             nearer, further = (MOVES[at - 1] + 64) >> _VALUE, (MOVES[at] + 64) >> _VALUE
-            bounds[8 * index + code] = (nearer + further) // 2 + 1
+            bounds[at] = (nearer + further) // 2 + 1
     return bounds
 
 
@@ -63,7 +63,7 @@ def _first_row(samples: ptr16) -> int:
         move = samples[i + 1] - samples[i]
         moved += move if move > 0 else 0 - move
         i += 1
-    while row < 88 and (moves[16 * row + 4] >> _VALUE) << 5 < moved:
+    while row < 88 and (moves[8 * row + 4] >> _VALUE) << 5 < moved:
         row += 1
     return row << 6
 
@@ -102,8 +102,11 @@ def _encode_nearest(state: int, level: int, samples: ptr16, dst: ptr8, dst_off: 
             code = sign + 4 if level < near[5] else sign + 5
         else:
             code = sign + 6 if level < near[7] else sign + 7
-        row = ptr32((state & _ROW) + moves)
-        state += row[code]
+        row = ptr32(((state & _ROW) >> 1) + moves)
+        move = row[code & 7]
+        if code & 8:
+            move = (((move + 64) & _ROW) << 1) - 128 - move
+        state += move
         # A level beyond the end of the range is cut off there, which may have brought it nearer
         level = state >> _VALUE
         mirrored = target + target - level
@@ -112,9 +115,12 @@ def _encode_nearest(state: int, level: int, samples: ptr16, dst: ptr8, dst_off: 
                 place = code ^ 15 if code & 8 else code ^ 8
                 place += 1 if mirrored > 0 else -1
                 if not place >> 4:
-                    state -= row[code]
+                    state -= move
                     code = place ^ 8 if place & 8 else place ^ 15
-                    state += row[code]
+                    move = row[code & 7]
+                    if code & 8:
+                        move = (((move + 64) & _ROW) << 1) - 128 - move
+                    state += move
             if state >> 29:
                 state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
         if low < 0:
@@ -163,7 +169,10 @@ def _encode_search(
             cost = best
             if not place >> 4:
                 code = place ^ 8 if place & 8 else place ^ 15
-                moved = base + ptr32((base & _ROW) + moves)[code]
+                move = ptr32(((base & _ROW) >> 1) + moves)[code & 7]
+                if code & 8:
+                    move = (((move + 64) & _ROW) << 1) - 128 - move
+                moved = base + move
                 if moved >> 29:
                     moved = (moved & _ROW) if moved < 0 else (moved & _ROW) | _TOP
                 level = target - (moved >> _VALUE)
@@ -192,8 +201,10 @@ def _encode_search(
                     code = sign + 4 if level < near[5] else sign + 5
                 else:
                     code = sign + 6 if level < near[7] else sign + 7
-                row = ptr32((moved & _ROW) + moves)
-                level = (moved + row[code]) >> _VALUE
+                move = ptr32(((moved & _ROW) >> 1) + moves)[code & 7]
+                if code & 8:
+                    move = (((move + 64) & _ROW) << 1) - 128 - move
+                level = (moved + move) >> _VALUE
                 code = code ^ 15 if code & 8 else code ^ 8
                 mirrored = after + after - level
                 if (level | mirrored) >> 16:

@@ -3,10 +3,10 @@
     out: flash → task → ring → I2S callback: decode, volume → DMA → amplifier
     in:  microphone → DMA → I2S callback: DC, gain, encode → ring → task → flash
 
-The ring holds coded blocks, so 3 kB of it carry the sound through 0.38 s in which the task does not
-get its turn. The toy hears or speaks, never both, so one set of buffers serves both. They
-are made once, before the heap is in pieces; the I2S callbacks and the task's steps run with the
-heap locked.
+The ring holds coded blocks, so 3 kB of it carry the sound through 0.38 s in which the task does
+not get its turn. The toy hears or speaks, never both, so one set of buffers serves both. They are
+made once, before the heap is in pieces; the I2S callbacks and the task's steps run with the heap
+locked.
 """
 
 from micropython import const
