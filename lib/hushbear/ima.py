@@ -57,8 +57,8 @@ def _make_moves():
     return moves
 
 
-# MOVES[8 * step index + code] is what the codes 0 to 7 add to the state. The codes 8 to 15 move the
-# row as much, and the value the other way.
+# MOVES[8 * step index + code] is what the codes 0 to 7 add to the state. The codes 8 to 15 move
+# the row as much, and the value the other way.
 MOVES = _make_moves()
 
 

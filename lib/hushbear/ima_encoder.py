@@ -18,20 +18,6 @@ _VALUE = const(13)
 _TOP = const(0xFFFF << 13)
 
 
-def _make_bounds():
-    bounds = array("H", bytes(89 * 8 * 2))
-    for index in range(89):
-        for code in range(1, 8):
-            at = 8 * index + code
-            # The 64 makes up for a row that goes one back
-            nearer, further = (MOVES[at - 1] + 64) >> _VALUE, (MOVES[at] + 64) >> _VALUE
-            bounds[at] = (nearer + further) // 2 + 1
-    return bounds
-
-
-# _BOUNDS[8 * step index + code] is the least distance that code is nearer to than code - 1 is.
-_BOUNDS = _make_bounds()
-
 # What the search leaves behind at each sample of the lookahead
 _FRAMES = array("i", bytes(4 * 6 * (LOOKAHEAD_MAX - 1)))
 
@@ -80,29 +66,29 @@ def _encode_nearest(state: int, level: int, samples: ptr16, dst: ptr8, dst_off: 
     dst = ptr8(uint(dst) + 4)
     state |= samples[0] << _VALUE
     moves = int(ptr32(MOVES))
-    bounds = int(ptr16(_BOUNDS))
     end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
     low = -1
     while uint(samples) < end:
         samples = ptr16(uint(samples) + 2)
         target = samples[0]
-        # The code whose level is nearest
+        # The code whose level is nearest: twice the distance is compared with the sum of two
+        # moves. The 128 makes up for two rows that go one back.
         level = target - (state >> _VALUE)
-        near = ptr16(((state & _ROW) >> 2) + bounds)
+        row = ptr32(((state & _ROW) >> 1) + moves)
         sign = 0
         if level < 0:
             level = 0 - level
             sign = 8
-        if level < near[4]:
-            if level < near[2]:
-                code = sign if level < near[1] else sign + 1
+        level = (level << _VALUE + 1) - 128
+        if level <= row[3] + row[4]:
+            if level <= row[1] + row[2]:
+                code = sign if level <= row[0] + row[1] else sign + 1
             else:
-                code = sign + 2 if level < near[3] else sign + 3
-        elif level < near[6]:
-            code = sign + 4 if level < near[5] else sign + 5
+                code = sign + 2 if level <= row[2] + row[3] else sign + 3
+        elif level <= row[5] + row[6]:
+            code = sign + 4 if level <= row[4] + row[5] else sign + 5
         else:
-            code = sign + 6 if level < near[7] else sign + 7
-        row = ptr32(((state & _ROW) >> 1) + moves)
+            code = sign + 6 if level <= row[6] + row[7] else sign + 7
         move = row[code & 7]
         if code & 8:
             move = (((move + 64) & _ROW) << 1) - 128 - move
@@ -146,7 +132,6 @@ def _encode_search(
     dst = ptr8(uint(dst) + 4)
     state = moved | samples[0] << _VALUE
     moves = int(ptr32(MOVES))
-    bounds = int(ptr16(_BOUNDS))
     frames = ptr32(_FRAMES)
     most = 0x3FFFFFFF
     most += most + 1
@@ -185,23 +170,24 @@ def _encode_search(
                     first_moved = moved
                 k += 1
                 after = samples[k]
-                # The code whose level is nearest for the sample after
+                # The code whose level is nearest for the sample after, as above
                 level = after - (moved >> _VALUE)
-                near = ptr16(((moved & _ROW) >> 2) + bounds)
+                row = ptr32(((moved & _ROW) >> 1) + moves)
                 sign = 0
                 if level < 0:
                     level = 0 - level
                     sign = 8
-                if level < near[4]:
-                    if level < near[2]:
-                        code = sign if level < near[1] else sign + 1
+                level = (level << _VALUE + 1) - 128
+                if level <= row[3] + row[4]:
+                    if level <= row[1] + row[2]:
+                        code = sign if level <= row[0] + row[1] else sign + 1
                     else:
-                        code = sign + 2 if level < near[3] else sign + 3
-                elif level < near[6]:
-                    code = sign + 4 if level < near[5] else sign + 5
+                        code = sign + 2 if level <= row[2] + row[3] else sign + 3
+                elif level <= row[5] + row[6]:
+                    code = sign + 4 if level <= row[4] + row[5] else sign + 5
                 else:
-                    code = sign + 6 if level < near[7] else sign + 7
-                move = ptr32(((moved & _ROW) >> 1) + moves)[code & 7]
+                    code = sign + 6 if level <= row[6] + row[7] else sign + 7
+                move = row[code & 7]
                 if code & 8:
                     move = (((move + 64) & _ROW) << 1) - 128 - move
                 level = (moved + move) >> _VALUE
