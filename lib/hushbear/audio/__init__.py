@@ -15,7 +15,8 @@ from hushbear import container, ima_encoder
 from hushbear.ring import Ring
 
 RING_BLOCKS = const(12)
-STALLED_MS = const(2000)  # I2S calls back every 16 to 32 ms; after this long it never will
+SLOTS = const(101)  # samples that the microphone gives at a time; five times make a block
+STALLED_MS = const(2000)  # I2S calls back every 6 to 32 ms; after this long it never will
 POLL_MS = const(5)
 
 
@@ -25,4 +26,4 @@ class Buffers:
         self.filed = bytearray(container.BLOCK_ALIGN)  # the task's block
         self.coded = bytearray(container.BLOCK_ALIGN)  # the callback's block
         self.pcm = bytearray(ima_encoder.SAMPLES_SIZE)  # int16, a block's and some for the encoder
-        self.slots = bytearray(4 * container.BLOCK_SAMPLES)  # int32, as the microphone sends them
+        self.slots = bytearray(4 * SLOTS)  # int32, as the microphone sends them

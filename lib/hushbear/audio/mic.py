@@ -10,7 +10,7 @@ import time
 from micropython import const
 
 from hushbear import dsp
-from hushbear.audio import STALLED_MS
+from hushbear.audio import SLOTS, STALLED_MS
 from hushbear.container import BLOCK_ALIGN, BLOCK_SAMPLES
 from hushbear.ima_encoder import Encoder
 
@@ -34,6 +34,7 @@ class Mic:
         self._encoder = Encoder(1, buffers.pcm)
         self._callback = self._take  # a bound method is made here, not in the callback
         self._i2s = None
+        self._at = 0  # samples of the block at hand
         self._warm_up = 0
         self._left = 0  # blocks still to be kept
         self._taken_at = 0
@@ -42,6 +43,7 @@ class Mic:
     def start(self):
         """Light the LED and start the microphone; nothing is kept yet."""
         self.lost = 0
+        self._at = 0
         self._left = 0
         self._warm_up = _WARM_UP
         self._error = None
@@ -95,18 +97,24 @@ class Mic:
         micropython.heap_lock()
         try:
             self._taken_at = time.ticks_ms()
-            self._capture.process(self._slots, BLOCK_SAMPLES, self._pcm, 0)
+            self._capture.process(self._slots, SLOTS, self._pcm, self._at)
             i2s.readinto(self._slots_view)
-            if self._warm_up:
-                self._warm_up -= 1
-            elif self._left:
-                self._encoder.encode(self._pcm, 0, BLOCK_SAMPLES, self._coded, 0)
-                self._left -= 1
-                if self._ring.free() >= BLOCK_ALIGN:
-                    self._ring.put(self._coded, 0, BLOCK_ALIGN)
-                else:
-                    self.lost += 1
+            self._at += SLOTS
+            if self._at == BLOCK_SAMPLES:
+                self._at = 0
+                self._take_block()
         except Exception as error:
             self._error = error
         finally:
             micropython.heap_unlock()
+
+    def _take_block(self):
+        if self._warm_up:
+            self._warm_up -= 1
+        elif self._left:
+            self._encoder.encode(self._pcm, 0, BLOCK_SAMPLES, self._coded, 0)
+            self._left -= 1
+            if self._ring.free() >= BLOCK_ALIGN:
+                self._ring.put(self._coded, 0, BLOCK_ALIGN)
+            else:
+                self.lost += 1
