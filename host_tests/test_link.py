@@ -118,7 +118,7 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
     (_, second_sent, again_sent), inbox = cast(tuple[list[list[bytes]], object], sent)
     assert inbox == [(3, 10, 0)]
     offer = second.read(second_sent)[0][2]
-    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (500, len(data))
+    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (500, 500 + wire.WINDOW)
     offer, commit = [body for _, _, body in again.read(again_sent)]
     assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (len(data), len(data))
     assert commit == bytes([wire.OK])

@@ -30,7 +30,7 @@ RECORD_HEAD = "<BB"  # kind, tag
 DATA_MAX = 512  # message bytes in one DATA record
 RECORD_MAX = 2 + 4 + DATA_MAX
 FRAME_MAX = 2 + RECORD_MAX + TAG_SIZE  # bytes of the stream that one frame takes
-WINDOW = 6 * DATA_MAX  # message bytes the toy lets a phone send ahead
+WINDOW = 4 * DATA_MAX  # message bytes the toy lets a phone send ahead
 
 # Kinds
 RESPONSE = 0x80

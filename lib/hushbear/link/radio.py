@@ -37,7 +37,7 @@ _STALLED_MS = const(6000)  # no notification accepted for so long: the peer is g
 # A request, and the GRANTs of a download that the toy has not come to read yet.
 _RX_SIZE = const(512)
 # What a phone may send ahead (wire.WINDOW in whole DATA frames), and a request behind it.
-_RX_SIZE_UPLOAD = const(6 * 536 + 128)
+_RX_SIZE_UPLOAD = const(4 * 536 + 128)
 
 _IDLE_MS = const(3000)
 
