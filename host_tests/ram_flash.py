@@ -10,7 +10,7 @@ import asyncio, gc, micropython, os, vfs
 from hashlib import sha256
 from hushbear import container
 from hushbear.store import *
-from hushbear.wire import INBOX, OUTBOX
+from hushbear.wire import BUSY, INBOX, MALFORMED, NOT_FOUND, OUTBOX
 
 
 @micropython.viper

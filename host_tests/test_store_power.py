@@ -60,7 +60,8 @@ def cut(cut_at, torn):
     # What was not confirmed is done again; then it is so, and so once.
     try:
         act(store)
-    except NotFound:
+    except StoreError as error:
+        assert error.status == NOT_FOUND
         assert found == after  # it was deleted after all
     flash = restart(flash)
     store = boot()

@@ -5,27 +5,27 @@
     .entries(box, after=0)        iterate over Entry, oldest first, sequence number above `after`
     .find(box, id) -> Entry | None      .count(box)      .waiting(box): not heard, not fetched
     .oldest_unheard() -> Entry | None   .last_heard() -> Entry | None
-    .mark_done(box, id)           heard, fetched          NotFound
-    .delete(box, id)              NotFound, Busy while it is open
+    .mark_done(box, id)           heard, fetched          NOT_FOUND
+    .delete(box, id)              NOT_FOUND, BUSY while it is open
     .open(box, id) -> Reader      .readinto(buf), .seek(offset), .size, .close(); use `with`
     .free()  .total()             bytes for messages
 
   Receiving (inbox), one message at a time; an offer suspends what was being received:
     .offer(id, size, digest) -> offset   where to continue; equal to `size` when it is here already
-                                         Malformed, Busy (while one is committed), StoreFull
-    .append(offset, buf, start, n)       allocates nothing          OutOfRange
+                                         MALFORMED, BUSY (while one is committed), StoreFull
+    .append(offset, buf, start, n)       allocates nothing          RANGE
     .suspend()                           link lost: keep what came, on flash; never raises
     await .commit(id)             checks digest and header, then shows it; returning means that it
                                   is safe. A message that is here already is committed at once.
                                   Runs in slices of 4 kB, so that other tasks go on.
-                                  NotFound, OutOfRange (not all came), Damaged, Busy
+                                  NOT_FOUND, RANGE (not all came), DAMAGED, BUSY
   Recording (outbox), one at a time:
-    .record(header, size_max=SIZE_MAX) -> Recording       Busy, StoreFull
+    .record(header, size_max=SIZE_MAX) -> Recording       BUSY, StoreFull
     Recording.write(buf, n)       allocates nothing; StoreFull before the reserve is touched, and
                                   what came so far can still be kept
     Recording.keep() -> Entry     .discard()      .size      .limit
 
-Every method may raise StoreError for a failing flash. An error carries the `.status` for a phone.
+Words in capitals are the `.status` of a StoreError; every method may raise FAILED.
 
 When the flash is full, the oldest messages that nobody waits for make room: heard ones in the
 inbox, fetched ones in the outbox; unfinished receptions go first. What was not heard or not
@@ -34,38 +34,14 @@ take more than three quarters of the room: however much the family sends, the ch
 """
 
 import os
-from micropython import const
 
 from hushbear.container import BLOCK_ALIGN, HEADER_SIZE, SIZE_MAX
-from hushbear.store.errors import (
-    Busy,
-    Damaged,
-    Malformed,
-    NotFound,
-    OutOfRange,
-    StoreError,
-    StoreFull,
-    from_os,
-)
-from hushbear.store.index import Entry, Index, Reader
+from hushbear.store.errors import StoreError, StoreFull, from_os
+from hushbear.store.index import Index
 from hushbear.store.receive import Receiver
 from hushbear.store.record import Recording
 from hushbear.store.room import Room
-from hushbear.wire import INBOX, OUTBOX
-
-__all__ = (
-    "Busy",
-    "Damaged",
-    "Entry",
-    "Malformed",
-    "NotFound",
-    "OutOfRange",
-    "Reader",
-    "Recording",
-    "Store",
-    "StoreError",
-    "StoreFull",
-)
+from hushbear.wire import BUSY, INBOX, OUTBOX
 
 RECORD_BLOCKS_MIN = 64  # 2 s of sound: with room for less, no recording is begun
 _ENOENT = const(2)
@@ -133,7 +109,7 @@ class Store:
     def delete(self, box, message_id):
         entry = self._index.get(box, message_id)
         if self._index.is_open(box, message_id):
-            raise Busy()
+            raise StoreError(BUSY)
         try:
             self._index.delete(box, entry)
         except OSError as error:
@@ -155,7 +131,7 @@ class Store:
     def record(self, header, size_max=SIZE_MAX):
         room = self._room
         if room.recording is not None:
-            raise Busy()
+            raise StoreError(BUSY)
         wanted = (size_max - HEADER_SIZE) // BLOCK_ALIGN
         blocks = min(wanted, (room.reachable(OUTBOX) - HEADER_SIZE) // BLOCK_ALIGN)
         if blocks < min(wanted, RECORD_BLOCKS_MIN):

@@ -1,7 +1,4 @@
-"""What can go wrong in the store: one class per thing that a caller answers differently.
-
-Each carries the `status` byte that a phone is told.
-"""
+"""What can go wrong in the store."""
 
 from hushbear import wire
 
@@ -9,49 +6,31 @@ ENOSPC = 28  # not in MicroPython's errno
 
 
 class StoreError(Exception):
-    """The flash did not do what it was asked; nothing that was confirmed is touched."""
+    """The store refused or failed; nothing that was confirmed is touched.
 
-    status = wire.FAILED
+    `status` is what a phone is told:
+
+        FULL        (StoreFull) no room, and nothing stored that may go
+        BUSY        the message is open, or another one is being received or recorded
+        NOT_FOUND   no such message
+        RANGE       the bytes do not continue where the last ones ended, or run past the end
+        MALFORMED   no message can have this size or header
+        DAMAGED     what was received is not what was announced
+        FAILED      the flash did not do what it was asked
+    """
+
+    def __init__(self, status, *what):
+        super().__init__(status, *what)
+        self.status = status
 
 
 class StoreFull(StoreError):
-    """No room, and nothing stored that may go."""
-
-    status = wire.FULL
-
-
-class Busy(StoreError):
-    """The message is open, or another one is being received or recorded."""
-
-    status = wire.BUSY
-
-
-class NotFound(StoreError):
-    """No such message."""
-
-    status = wire.NOT_FOUND
-
-
-class OutOfRange(StoreError):
-    """The bytes do not continue where the last ones ended, or run past the end."""
-
-    status = wire.RANGE
-
-
-class Malformed(StoreError):
-    """No message can have this size or header."""
-
-    status = wire.MALFORMED
-
-
-class Damaged(StoreError):
-    """What was received is not what was announced."""
-
-    status = wire.DAMAGED
+    def __init__(self):
+        super().__init__(wire.FULL)
 
 
 def from_os(error):
     """Return the StoreError for an OSError of the file system."""
     if error.errno == ENOSPC:
         return StoreFull()
-    return StoreError("flash error %s" % error.errno)
+    return StoreError(wire.FAILED, "flash error %s" % error.errno)

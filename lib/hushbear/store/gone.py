@@ -7,7 +7,6 @@ change to a file shows when littlefs closes it, whole or not at all.
 """
 
 import struct
-from micropython import const
 
 from hushbear.atomic import read, replace
 from hushbear.container import ID_SIZE

@@ -5,10 +5,10 @@ import struct
 from collections import namedtuple
 
 from hushbear.container import HEADER_SIZE, ContainerError, check_size, parse_header
-from hushbear.store.errors import ENOSPC, NotFound
+from hushbear.store.errors import ENOSPC, StoreError
 from hushbear.store.gone import Gone
 from hushbear.store.names import DIRECTORY, blocks_for, message_name, parse_message_name
-from hushbear.wire import DONE, ENTRY, INBOX, OUTBOX
+from hushbear.wire import DONE, ENTRY, INBOX, NOT_FOUND, OUTBOX
 
 Entry = namedtuple("Entry", ("sequence", "id", "sender", "size", "time", "done"))
 
@@ -70,7 +70,7 @@ class Index:
     def get(self, box, message_id):
         entry = self.find(box, message_id)
         if entry is None:
-            raise NotFound()
+            raise StoreError(NOT_FOUND)
         return entry
 
     def has(self, message_id):

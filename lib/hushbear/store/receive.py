@@ -3,7 +3,6 @@
 import asyncio
 import os
 from hashlib import sha256
-from micropython import const
 
 from hushbear.container import (
     BLOCK_ALIGN,
@@ -12,17 +11,9 @@ from hushbear.container import (
     check_size,
     parse_header,
 )
-from hushbear.store.errors import (
-    Busy,
-    Damaged,
-    Malformed,
-    NotFound,
-    OutOfRange,
-    StoreFull,
-    from_os,
-)
+from hushbear.store.errors import StoreError, StoreFull, from_os
 from hushbear.store.names import DIRECTORY, TAG_SIZE, blocks_for, parse_part_name, part_name
-from hushbear.wire import INBOX
+from hushbear.wire import BUSY, DAMAGED, INBOX, MALFORMED, NOT_FOUND, RANGE
 
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
 _SYNC = const(16384)  # bytes between two flushes: a power cut can cost them, nothing confirmed
@@ -89,9 +80,9 @@ class Receiver:
         try:
             check_size(size)
         except ContainerError as error:
-            raise Malformed(str(error))
+            raise StoreError(MALFORMED, str(error))
         if self._committing:
-            raise Busy()
+            raise StoreError(BUSY)
         self.suspend()
         tag = bytes(digest[:TAG_SIZE])
         part = self._find(message_id)
@@ -118,9 +109,9 @@ class Receiver:
     def append(self, offset, buf, start, n):
         part = self._active
         if part is None or self._committing or offset != self._position:
-            raise OutOfRange()
+            raise StoreError(RANGE)
         if n <= 0 or offset + n > part.size or start + n > len(buf):
-            raise OutOfRange()
+            raise StoreError(RANGE)
         try:
             if self._file.write(buf, start, n) != n:
                 raise StoreFull()
@@ -152,12 +143,12 @@ class Receiver:
             return
         part = self._active
         if part is None or part.id != message_id:
-            raise NotFound()
+            raise StoreError(NOT_FOUND)
         if self._committing:
-            raise Busy()
+            raise StoreError(BUSY)
         if self._position != part.size:
             self.suspend()
-            raise OutOfRange()
+            raise StoreError(RANGE)
         path = self._path + "/" + part.name
         self._committing = True
         try:
@@ -173,7 +164,7 @@ class Receiver:
             self._parts.remove(part)
         except ContainerError as error:
             self.drop(part)
-            raise Damaged(str(error))
+            raise StoreError(DAMAGED, str(error))
         except OSError as error:
             self._measure(part)
             raise from_os(error)

@@ -3,8 +3,8 @@
 import os
 
 from hushbear.container import HEADER_SIZE, ContainerError, check_size, parse_header
-from hushbear.store.errors import Malformed, StoreError, StoreFull, from_os
-from hushbear.wire import OUTBOX
+from hushbear.store.errors import StoreError, StoreFull, from_os
+from hushbear.wire import FAILED, MALFORMED, OUTBOX
 
 
 class Recording:
@@ -14,14 +14,14 @@ class Recording:
         try:
             self._id, self._sender, self._time, _ = parse_header(header)
         except ContainerError as error:
-            raise Malformed(str(error))
+            raise StoreError(MALFORMED, str(error))
         self._index = index
         self._path = path
         self._ended = ended
         self._failed = False
         # Made now: nothing can be allocated when they are needed.
         self._full = StoreFull()
-        self._broken = StoreError("write failed")
+        self._broken = StoreError(FAILED, "write failed")
         self.limit = limit
         self.size = HEADER_SIZE
         self._file = open(path, "wb")
@@ -58,7 +58,9 @@ class Recording:
             self.discard()
             if isinstance(error, OSError):
                 raise from_os(error)
-            raise Malformed(str(error)) if isinstance(error, ContainerError) else error
+            if isinstance(error, ContainerError):
+                raise StoreError(MALFORMED, str(error))
+            raise error
 
     def discard(self):
         """Forget it. Harmless after keep() or another discard()."""
