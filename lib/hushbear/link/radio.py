@@ -10,7 +10,6 @@ exception in it would disable it for good on the ESP32, so it lets none out.
 
 import asyncio
 import bluetooth
-from micropython import const
 
 from hushbear import wire
 from hushbear.link.errors import SessionOver
@@ -35,7 +34,7 @@ _RETRY_MS_MAX = const(64)
 _STALLED_MS = const(6000)  # no notification accepted for so long: the peer is gone
 
 # A request, and the GRANTs of a download that the toy has not come to read yet.
-_RX_SIZE = const(512)
+_RX_SIZE = const(256)
 # What a phone may send ahead (wire.WINDOW in whole DATA frames), and a request behind it.
 _RX_SIZE_UPLOAD = const(4 * 536 + 128)
 
