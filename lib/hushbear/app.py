@@ -21,7 +21,6 @@ import gc
 import machine
 import os
 import time
-from micropython import const
 
 from hushbear import container, leds, wire
 from hushbear.audio import POLL_MS, tones

@@ -1,7 +1,6 @@
 """Small files that are replaced whole: after a power cut the old or the new, never a mix."""
 
 import os
-from micropython import const
 
 _ENOENT = const(2)
 _ENOSPC = const(28)  # not in MicroPython's errno

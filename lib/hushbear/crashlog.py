@@ -12,7 +12,6 @@ power cut. An entry begins with the Unix time, or with "+" and seconds since the
 import io
 import os
 import sys
-from micropython import const
 
 _ENTRY_MAX = const(1000)
 

@@ -15,7 +15,6 @@ PixelLight) has `write(level, colour)` with level 0 to 255, and `blink()`, which
 """
 
 import time
-from micropython import const
 
 DIM = const(10)  # percent
 STEP_MS = const(40)

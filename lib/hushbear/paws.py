@@ -7,7 +7,6 @@ and times in, gestures out.
 """
 
 import time
-from micropython import const
 
 LOCKOUT_MS = const(25)
 HOLD_MS = const(800)  # play paw: from here on a press is a skip

@@ -14,7 +14,6 @@ restarts. A task that waits to be started again does not: the others go on livin
 
 import asyncio
 import time
-from micropython import const
 
 _FEED_MS = const(500)
 _DELAY_FIRST_MS = const(1000)

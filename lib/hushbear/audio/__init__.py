@@ -9,8 +9,6 @@ made once, before the heap is in pieces; the I2S callbacks and the task's steps 
 locked.
 """
 
-from micropython import const
-
 from hushbear import container, ima_encoder
 from hushbear.ring import Ring
 

@@ -7,7 +7,6 @@ reference to a Mic.
 
 import micropython
 import time
-from micropython import const
 
 from hushbear import dsp
 from hushbear.audio import SLOTS, STALLED_MS

@@ -10,7 +10,6 @@ and it is fed, so it has nothing to click at.
 import asyncio
 import micropython
 import time
-from micropython import const
 
 from hushbear import dsp, ima
 from hushbear.audio import POLL_MS, STALLED_MS

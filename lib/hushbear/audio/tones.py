@@ -3,8 +3,6 @@
 They are made while they play, a chunk at a time, with edges soft enough not to click.
 """
 
-from micropython import const
-
 from hushbear import dsp
 from hushbear.container import RATE
 

@@ -8,7 +8,6 @@ scratch buffer: call them from tasks, not from interrupts.
 """
 
 from cryptolib import aes
-from micropython import const
 
 NONCE_SIZE = 12
 TAG_SIZE = 16

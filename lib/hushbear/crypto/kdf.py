@@ -4,7 +4,6 @@ Official firmware has SHA-256 but no hmac.
 """
 
 from hashlib import sha256
-from micropython import const
 
 HASH_SIZE = 32
 _BLOCK_SIZE = const(64)

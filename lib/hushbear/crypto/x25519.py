@@ -6,8 +6,6 @@ use this with a scalar that lives longer. One call makes some 1.5 MB of garbage 
 at a time, so the collector runs on the way: not for the audio path.
 """
 
-from micropython import const
-
 KEY_SIZE = 32
 BASE = b"\x09" + bytes(31)  # the base point's u
 

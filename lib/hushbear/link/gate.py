@@ -6,7 +6,6 @@ so a stranger who keeps failing delays the family's phone by seconds and never s
 
 import asyncio
 import time
-from micropython import const
 
 _FIRST_MS = const(100)
 _LONGEST_MS = const(2000)

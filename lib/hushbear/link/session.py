@@ -8,7 +8,6 @@ fit ends the session without an answer: `SessionOver` says why, to the toy and t
 import asyncio
 import struct
 import time
-from micropython import const
 
 from hushbear import wire
 from hushbear.crypto import noise

@@ -6,7 +6,6 @@ Both are paced by an absolute limit: nothing past it may be sent until a GRANT r
 import asyncio
 import hashlib
 import struct
-from micropython import const
 
 from hushbear import wire
 
