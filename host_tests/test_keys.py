@@ -47,7 +47,8 @@ class esp32:
 
 
 sys.modules["esp32"] = esp32
-from hushbear.keys import Keys, KeysFull
+from hushbear.keys import Keys
+from hushbear.pairing import KeysFull, Pairing
 
 
 def key(n):
@@ -63,11 +64,11 @@ def test_keys_survive_a_restart_in_their_slots(target: Target) -> None:
     assert run(
         target,
         """
-        keys = Keys()
+        keys = Pairing()
         slots = [keys.add(key(n)) for n in (1, 2, 3)]
         keys.remove(1)
         before = keys.psks()
-        again = Keys()
+        again = Pairing()
         result((slots, before, again.psks(), again.add(key(4)), again.psks()))
         """,
     ) == (
@@ -83,7 +84,7 @@ def test_eight_phones_and_no_more(target: Target) -> None:
     assert run(
         target,
         """
-        keys = Keys()
+        keys = Pairing()
         for n in range(1, 9):
             keys.add(key(n))
         try:
@@ -101,7 +102,7 @@ def test_what_is_no_key_is_refused(target: Target) -> None:
     assert run(
         target,
         """
-        keys = Keys()
+        keys = Pairing()
         refused = 0
         for wrong in (b"", bytes(31), bytes(33), bytes(32)):
             try:
@@ -124,7 +125,7 @@ def test_a_damaged_blob_is_no_key(target: Target, blob: bytes) -> None:
         target,
         """
         NVS.flash = {"psk0": blob, "psk1": key(1)}
-        keys = Keys()
+        keys = Pairing()
         result((keys.psks(), keys.add(key(2)), Keys().psks()))
         """,
         blob=blob,
