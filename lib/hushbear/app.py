@@ -42,12 +42,12 @@ AGAIN_MS = const(10000)
 _WATCHDOG_MS = const(10000)
 _ALIVE_MS = const(8000)  # without a sign of life, a task is stuck; flash may be slow
 _HOUR_MS = const(3600000)
+_COLLECT_BYTES = const(4096)  # allocated between two collections: little, so as not to scatter
 _LOOK_STEPS = const(5)  # LED steps between two looks at the store and the settings
 
 
 class App:
     def __init__(self, board, buffers):
-        gc.threshold(16384)
         self._board = board
         self.crashlog = CrashLog()
         self._clock = self.crashlog.clock = Clock(machine.RTC())
@@ -76,6 +76,9 @@ class App:
         self._supervisor.start("paws", self._follow_paws, _ALIVE_MS)
         self._supervisor.start("led", self._show)
         self._supervisor.start("link", self._serve_phones, _ALIVE_MS)
+        await asyncio.sleep_ms(0)  # They start, and what starting leaves behind goes at once.
+        gc.collect()
+        gc.threshold(_COLLECT_BYTES)
         await self._supervisor.run()
 
     async def _serve_phones(self):
