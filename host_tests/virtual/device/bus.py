@@ -294,7 +294,7 @@ def mask(on):
 
 def _memory(_):
     gc.collect()
-    free, used = gc.mem_free(), gc.mem_alloc()
+    free, used = max(0, gc.mem_free() - config["spare"]), gc.mem_alloc()
     send(SYS, MEMORY | REPLY, struct.pack("<III", free, used - config["reserved"], used))
 
 

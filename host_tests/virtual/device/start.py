@@ -28,6 +28,11 @@ except ImportError:
     pass
 import vfs  # noqa: E402
 
+# Bytes for what stand-ins allocate later and a chip has in C or in its peripherals: pins and the
+# radio's tables (1 kB), AES's expanded keys (300 bytes each), frames of the bus on their way (half
+# a kilobyte of a notification in three copies).
+_STAND_INS = 4096
+
 
 def _mount():
     vfs.umount("/")
@@ -70,7 +75,8 @@ _mount()
 sys.path[:] = ["", ".frozen", "/lib", "/variant"]
 gc.collect()
 # What the chip would not have. In small pieces, which go where the stand-ins left holes.
-_ballast = [None] * ((gc.mem_free() - bus.config["heap"]) // 544)
+bus.config["spare"] = _STAND_INS
+_ballast = [None] * ((gc.mem_free() - bus.config["heap"] - _STAND_INS) // 544)
 for _i in range(len(_ballast)):
     _ballast[_i] = bytearray(528)
 gc.collect()
