@@ -65,7 +65,10 @@ class Capture:
         self._state[_PRIMED] = 0
 
     def process(self, src, n, dst, dst_off=0):
-        """Turn the first `n` slots of `src` into int16 samples from sample `dst_off` of `dst`."""
+        """Turn the first `n` slots of `src` into int16 samples from sample `dst_off` of `dst`.
+
+        `dst` may be `src`, with a `dst_off` of 0.
+        """
         if n < 0 or 4 * n > len(src):
             raise ValueError("slots outside the buffer")
         if dst_off < 0 or 2 * (dst_off + n) > len(dst):

@@ -9,12 +9,11 @@ made once, before the heap is in pieces; the I2S callbacks and the task's steps 
 locked.
 """
 
-from hushbear import container, ima_encoder
+from hushbear import container
 from hushbear.ring import Ring
 
 RING_BLOCKS = const(12)
-SLOTS = const(101)  # samples that the microphone gives at a time; five times make a block
-STALLED_MS = const(2000)  # I2S calls back every 6 to 32 ms; after this long it never will
+STALLED_MS = const(2000)  # I2S calls back every 16 to 32 ms; after this long it never will
 POLL_MS = const(5)
 
 
@@ -23,5 +22,5 @@ class Buffers:
         self.ring = Ring(bytearray(RING_BLOCKS * container.BLOCK_ALIGN))
         self.filed = bytearray(container.BLOCK_ALIGN)  # the task's block
         self.coded = bytearray(container.BLOCK_ALIGN)  # the callback's block
-        self.pcm = bytearray(ima_encoder.SAMPLES_SIZE)  # int16, a block's and some for the encoder
-        self.slots = bytearray(4 * SLOTS)  # int32, as the microphone sends them
+        # A block's samples as int16; before that, where they lie, the microphone's as int32.
+        self.pcm = bytearray(4 * container.BLOCK_SAMPLES)

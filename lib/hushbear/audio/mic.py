@@ -9,7 +9,7 @@ import micropython
 import time
 
 from hushbear import dsp
-from hushbear.audio import SLOTS, STALLED_MS
+from hushbear.audio import STALLED_MS
 from hushbear.container import BLOCK_ALIGN, BLOCK_SAMPLES
 from hushbear.ima_encoder import Encoder
 
@@ -27,13 +27,11 @@ class Mic:
         self._filed = buffers.filed
         self._coded = buffers.coded
         self._pcm = buffers.pcm
-        self._slots = buffers.slots
-        self._slots_view = memoryview(buffers.slots)
+        self._slots_view = memoryview(buffers.pcm)
         self._capture = dsp.Capture(_GAIN)
         self._encoder = Encoder(1, buffers.pcm)
         self._callback = self._take  # a bound method is made here, not in the callback
         self._i2s = None
-        self._at = 0  # samples of the block at hand
         self._warm_up = 0
         self._left = 0  # blocks still to be kept
         self._taken_at = 0
@@ -42,7 +40,6 @@ class Mic:
     def start(self):
         """Light the LED and start the microphone; nothing is kept yet."""
         self.lost = 0
-        self._at = 0
         self._left = 0
         self._warm_up = _WARM_UP
         self._error = None
@@ -96,12 +93,9 @@ class Mic:
         micropython.heap_lock()
         try:
             self._taken_at = time.ticks_ms()
-            self._capture.process(self._slots, SLOTS, self._pcm, self._at)
-            i2s.readinto(self._slots_view)
-            self._at += SLOTS
-            if self._at == BLOCK_SAMPLES:
-                self._at = 0
-                self._take_block()
+            self._capture.process(self._pcm, BLOCK_SAMPLES, self._pcm)
+            self._take_block()
+            i2s.readinto(self._slots_view)  # the DMA ring held what came meanwhile
         except Exception as error:
             self._error = error
         finally:
