@@ -1,0 +1,364 @@
+"""Put Hushbear onto a board: MicroPython, the library, the firmware, a key. See tools/flash.sh.
+
+Every step is a command of esptool, mpremote, mpflash or mpy-cross that `--dry-run` prints. main.py
+comes last, when all the rest is on the board and its hashes are right: a board that was
+unplugged half-way is a board without an app, and the next run mends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hushbear_companion.errors import HushbearError
+from hushbear_companion.link import parse_link, show
+
+from . import flash_image
+from .flash_commands import BOARDS, Commands, Problem, chip_of, wrong_chip
+from .flash_image import BadImage, Image
+
+ROOT = Path(__file__).resolve().parents[1]
+LIST = ROOT / "board/check/files.py"  # runs on the board
+FETCHED = "1.26.1"  # the MicroPython that mpflash is asked for
+OLDEST = (1, 23)
+PATIENCE = 20  # seconds that a board has to start, and to make its file system the first time
+
+# A toy that knows a phone already keeps its keys; else it gets one.
+FIRST_KEY = "from hushbear import keys, setup; keys.Keys().psks() or setup.add_phone()"
+NEW_KEY = "from hushbear import setup; setup.add_phone()"
+ABOUT = "import sys; print(sys.implementation)"
+LIBRARY = "import hushbear; print(hushbear.__file__)"
+
+
+@dataclass(frozen=True)
+class OnBoard:
+    """What the board told of its files."""
+
+    hashes: dict[str, str]  # SHA-256 by path
+    sizes: dict[str, int]
+    free: int
+
+
+class Flasher:
+    """The steps. What is brought onto the board is gathered in the directory `stage`."""
+
+    def __init__(self, commands: Commands, stage: Path) -> None:
+        self.do = commands
+        self.name = commands.name
+        self.board = commands.board
+        self.dry_run = commands.dry_run
+        self.stage = stage
+
+    def compile(self) -> None:
+        """Fill the stage with what goes onto the board: .mpy files, and boot.py and main.py."""
+        say(f"compiling for {self.name} ({self.board.march})")
+        sources = [(path, path.relative_to(ROOT)) for path in sorted((ROOT / "lib").rglob("*.py"))]
+        sources.append((ROOT / "board" / self.name / "board.py", Path("board.py")))
+        for source, relative in sources:
+            target = (self.stage / relative).with_suffix(".mpy")
+            # A traceback names the module in place of its file: memory holds that name anyway.
+            module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+            self.do.run(
+                *("mpy-cross", f"-march={self.board.march}", "-O3"),
+                *("-s", module.removeprefix("lib."), "-o", str(target), str(source)),
+                target=target,
+            )
+        if not self.dry_run:
+            for file in ("boot.py", "main.py"):
+                shutil.copy(ROOT / "firmware" / file, self.stage)
+
+    def fetch(self) -> Path:
+        """Have mpflash download the official image; return where it is."""
+        directory = cache() / "images"
+        wanted = f"{self.board.official}-v{FETCHED}*.bin"
+        kept = sorted(directory.rglob(wanted)) if directory.is_dir() else []
+        if not kept:
+            say(f"fetching MicroPython {FETCHED} for {self.board.official}")
+            self.do.run(
+                *("mpflash", "--no-interactive", "--dir", str(directory)),
+                *("download", "--version", FETCHED, "--board", self.board.official),
+                timeout=300,
+            )
+            if self.dry_run:
+                return directory / "esp32" / f"{self.board.official}-v{FETCHED}.bin"
+            kept = sorted(directory.rglob(wanted))
+        if not kept:
+            raise Problem(
+                f"mpflash found no {wanted}: see that this computer is on the Internet, or"
+                " download it from micropython.org and give it with --image"
+            )
+        return kept[0]
+
+    def read_image(self, path: Path) -> Image:
+        """Check an image, before anything is erased."""
+        try:
+            return flash_image.read_image(path.read_bytes(), self.board.chip, self.board.start)
+        except BadImage as error:
+            raise Problem(
+                f"{path.name} {error}; {self.name} takes {self.board.official}"
+            ) from None
+        except OSError as error:
+            raise Problem(f"{path} cannot be read: {error.strerror}") from None
+
+    def check_chip(self, image: Image | None) -> None:
+        """See that the chip is the one that is meant, and its flash is large enough."""
+        said = self.do.esptool("flash-id")
+        size = re.search(r"Detected flash size: (\d+)MB", said)
+        if image and size and int(size[1]) << 20 < image.end:
+            raise Problem(
+                f"the image needs {image.end >> 20} MB of flash, the board has {size[1]}; take"
+                " the image for less (S3: ESP32_GENERIC_S3-FLASH_4M) with --image"
+            )
+
+    def write_image(self, path: Path) -> None:
+        say("erasing the flash")
+        self.do.esptool("erase-flash", timeout=180)
+        say(f"writing {path.name}")
+        self.do.esptool("write-flash", f"{self.board.start:#x}", str(path), timeout=600)
+
+    def update_image(self, path: Path, image: Image) -> None:
+        """Write an image round NVS and the file system, where keys and messages are."""
+        table = self.stage / "partition-table.bin"
+        size = f"{flash_image.TABLE_SIZE:#x}"
+        self.do.esptool("read-flash", f"{flash_image.TABLE:#x}", size, str(table))
+        if not self.dry_run:
+            try:
+                there = flash_image.read_table(table.read_bytes())
+            except BadImage:
+                raise Problem(
+                    "there is no MicroPython on the board to update; run this without --update"
+                ) from None
+            if there != image.table:
+                raise Problem(
+                    f"{path.name} divides the flash in another way than the board has it, and"
+                    " messages would be lost; run this without --update if they may be"
+                )
+        pieces = []
+        for address, data in image.pieces():
+            piece = self.stage / f"{path.stem}-{address:#x}.bin"
+            piece.write_bytes(data)
+            pieces += [f"{address:#x}", str(piece)]
+        say(f"writing {path.name}, round keys and messages")
+        self.do.esptool("write-flash", *pieces, timeout=600)
+
+    def check_micropython(self) -> None:
+        """Wait for the board to start; see that it is the board, and can run what we bring."""
+        deadline = time.monotonic() + (0 if self.dry_run else PATIENCE)
+        while True:
+            try:
+                said = self.do.mpremote("exec", ABOUT, timeout=30, fresh=True)
+                break
+            except Problem:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+        if self.dry_run:
+            return
+        version = re.search(r"version=\((\d+), (\d+)", said)
+        mpy = re.search(r"_mpy=(\d+)", said)
+        machine = re.search(r"_machine='.* with ([^']+)'", said)
+        if not version or not machine:
+            raise Problem("what answers is not MicroPython on an ESP32; run without --update")
+        chip = chip_of(machine[1])
+        if chip != self.board.chip:
+            raise Problem(wrong_chip(self.name, chip))
+        number = int(mpy[1]) if mpy else 0
+        if (int(version[1]), int(version[2])) < OLDEST or number & 0x3FF != 0x306:
+            raise Problem(
+                f"MicroPython {version[1]}.{version[2]} does not load what mpy-cross makes here;"
+                f" give --image with {FETCHED}"
+            )
+        if number >> 10 & 0xF != self.board.arch:
+            raise Problem(
+                f"this MicroPython runs no {self.board.march} code; give --image with {FETCHED}"
+            )
+
+    def copy(self) -> None:
+        """Bring the files over; main.py, which makes it a toy, only when all others are right."""
+        there = self.files()
+        wanted = self.wanted()
+        # Also what would be imported in place of our files: .py goes before .mpy.
+        stale = sorted(set(there.hashes) - (set(wanted) - {"/main.py"}))
+        if there.hashes == wanted and not self.dry_run:
+            say("every file is there already")
+            return
+        if stale or self.dry_run:
+            say("removing what is not to stay")
+            self.do.mpremote("rm", *(":" + path for path in stale or ["/main.py"]))
+        needed = sum(blocks(file.stat().st_size) for file in self.stage.rglob("*.[mp]*y"))
+        if not self.dry_run and there.free + sum(map(blocks, there.sizes.values())) < needed:
+            raise Problem(
+                "the file system is too full: let messages be heard and delete them with"
+                " `hushbear`, or run this without --update, which erases them"
+            )
+        say("copying the library and the firmware")
+        self.do.mpremote("cp", "-r", str(self.stage / "lib"), ":/", timeout=600)
+        others = [str(self.stage / name) for name in ("board.mpy", "boot.py")]
+        self.do.mpremote("cp", *others, ":/", timeout=120)
+        self.verify(without="/main.py")
+        self.check_library()
+        self.do.mpremote("cp", str(self.stage / "main.py"), ":/", timeout=120)
+        self.verify()
+
+    def wanted(self) -> dict[str, str]:
+        """Return the SHA-256 of each file that belongs on the board, by its path there."""
+        files = [self.stage / name for name in ("board.mpy", "boot.py", "main.py")]
+        files += (self.stage / "lib").rglob("*.mpy")
+        return {
+            f"/{file.relative_to(self.stage)}": hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files
+            if file.exists()
+        }
+
+    def files(self) -> OnBoard:
+        said = self.do.mpremote("run", str(LIST), timeout=120)
+        if broken := re.search(r"^unreadable (\d+) (.+?)\s*$", said, re.MULTILINE):
+            raise Problem(
+                f"{broken[2]} on the board cannot be read (error {broken[1]}); run this without"
+                " --update, which makes a new file system"
+            )
+        found = re.findall(r"^([0-9a-f]{64}) (\d+) (/.+?)\s*$", said, re.MULTILINE)
+        free = re.search(r"^free (\d+) /\s*$", said, re.MULTILINE)
+        if not free and not self.dry_run:
+            raise Problem("the board did not list its files; run this again")
+        return OnBoard(
+            {path: digest for digest, _, path in found},
+            {path: int(size) for _, size, path in found},
+            int(free[1]) if free else 0,
+        )
+
+    def verify(self, without: str = "") -> None:
+        there = self.files().hashes
+        wanted = {path: digest for path, digest in self.wanted().items() if path != without}
+        if self.dry_run:
+            return
+        if wrong := sorted(path for path in wanted if there.get(path) != wanted[path]):
+            raise Problem(
+                f"{wrong[0]} is not on the board as it should be ({len(wrong)} such); run this"
+                " again, and with another cable if that does not help"
+            )
+        say(f"verified {len(wanted)} files by their SHA-256")
+
+    def check_library(self) -> None:
+        """See that the board imports the files that were copied."""
+        where = self.do.mpremote("exec", LIBRARY).strip()
+        if not self.dry_run and not where.startswith("/lib/"):
+            raise Problem(
+                f"the board takes its library from {where}, not from /lib: it is frozen into the"
+                " image. Take an official image; this needs none that has Hushbear in it"
+            )
+
+    def add_key(self, update: bool) -> None:
+        """Have the toy make a key, and show it."""
+        say("making a key for the first phone" if not update else "looking for keys")
+        try:
+            said = self.do.mpremote("exec", FIRST_KEY if update else NEW_KEY)
+        except Problem as error:
+            raise Problem(f"{error}. No key was shown: run this without --update") from None
+        if self.dry_run:
+            return
+        link = re.search(r"hushbear://\S+", said)
+        if not link and update:
+            say("the phones that it knows are known to it still")
+            return
+        try:
+            toy = parse_link(link[0] if link else "")
+        except HushbearError:
+            raise Problem("the board made no key; run this again without --update") from None
+        print()
+        show(toy)
+        print("\nThis is the key. Whoever has it can talk to the toy; it is not shown again.")
+
+    def restart(self) -> None:
+        self.do.mpremote("reset")
+
+
+def blocks(size: int) -> int:
+    """Return the bytes that a file of `size` takes in a file system of 4 KB blocks."""
+    return -(-size // 4096) * 4096
+
+
+def cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hushbear"
+
+
+def say(text: str) -> None:
+    print(f"flash: {text}", flush=True)
+
+
+def flash(options: argparse.Namespace, stage: Path) -> None:
+    port: str = options.port
+    flasher = Flasher(Commands(port, options.board, options.dry_run), stage)
+    if not options.dry_run and port.startswith("/") and not os.path.exists(port):
+        raise Problem(
+            f"{port} is not there: plug the board in; `mpremote connect list` lists ports"
+        )
+    flasher.compile()
+    if options.update:
+        if options.image:
+            image = flasher.read_image(options.image)
+            flasher.check_chip(image)
+            flasher.update_image(options.image, image)
+    else:
+        path = options.image or flasher.fetch()
+        there = options.image or not options.dry_run or path.exists()
+        flasher.check_chip(flasher.read_image(path) if there else None)
+        flasher.write_image(path)
+    flasher.check_micropython()
+    flasher.copy()
+    flasher.add_key(options.update)
+    flasher.restart()
+    if options.dry_run:
+        return
+    say("done; the toy starts now")
+    if not options.update:
+        print(
+            "\nNext, on the phone's side:\n"
+            "    hushbear add 'the link above' --name bear\n"
+            "    hushbear send goodnight.wav\n"
+            "The toy's light pulses when it is there. No sound? See docs/hardware.md."
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="tools/flash.sh", description="Put Hushbear onto a board.", allow_abbrev=False
+    )
+    parser.add_argument("port", metavar="PORT", help="the board's serial port: /dev/ttyUSB0, COM3")
+    parser.add_argument(
+        "--board", default="esp32_devkitc", choices=BOARDS, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--image", type=Path, help=f"MicroPython for it; default: mpflash fetches {FETCHED}"
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="keep keys and messages; MicroPython itself is written only if --image is given",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print each command, and touch no board"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hushbear-flash-") as directory:
+            flash(options, Path(directory))
+    except Problem as problem:
+        print(f"flash: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("flash: stopped; run this again to finish", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
