@@ -19,15 +19,16 @@ from hushbear_companion.transport import Radio
 MakeToy = Callable[..., VirtualToy]
 
 GOOD_AIR = AirModel(interval=0.015, packets=6)
+BUSY_HEAP = 104 * 1024  # bytes, for sound while a message arrives, or two phones at once
 
 
 @contextlib.asynccontextmanager
 async def family(
-    virtual_toy: MakeToy, air: AirModel = GOOD_AIR
+    virtual_toy: MakeToy, air: AirModel = GOOD_AIR, heap: int = 96 * 1024
 ) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
     """A toy that is on and advertises, its radio, and the link that its set-up printed."""
     radio = VirtualRadio(air)
-    async with radio, virtual_toy(air=radio, heap=160 * 1024) as toy:
+    async with radio, virtual_toy(air=radio, heap=heap) as toy:
         output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
         found = re.search(r"hushbear://\S+", output)
         assert found

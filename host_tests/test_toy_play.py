@@ -18,7 +18,6 @@ Make = Callable[..., VirtualToy]
 
 A, B = b"A" * 16, b"B" * 16
 VOICES = {A: speech(1.5, 1), B: speech(1.2, 2)}
-HEAP = 160 * 1024
 
 
 async def start(toy: VirtualToy, *inbox: bytes, **settings: int) -> None:
@@ -48,7 +47,7 @@ def heard(toy: VirtualToy, since: float) -> bytes | None:
 
 
 async def test_the_oldest_unheard_message_plays_and_plays_again(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A, B)
         assert heard(toy, await tap(toy)) == A
         assert heard(toy, await tap(toy)) == A  # again
@@ -60,7 +59,7 @@ async def test_the_oldest_unheard_message_plays_and_plays_again(virtual_toy: Mak
 
 
 async def test_holding_the_play_paw_skips_to_the_next_message(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A, B)
         now = asyncio.get_running_loop().time()
         await toy.hold("play", 1.0)
@@ -72,14 +71,14 @@ async def test_holding_the_play_paw_skips_to_the_next_message(virtual_toy: Make)
 
 
 async def test_pressing_while_it_plays_begins_again(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A)
         await tap(toy, 0.5)
         assert heard(toy, await tap(toy)) == A
 
 
 async def test_sound_comes_within_150_ms_of_the_press(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A)
         for pause in (0.0, 0.0013, 0.0031):  # wherever in the toy's round the press comes
             await asyncio.sleep(pause)
@@ -111,7 +110,7 @@ async def scribble():
         "async def run():\n    asyncio.create_task(scribble())\n    await toy.run()\n"
         "asyncio.run(run())\n"
     )
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio(), main=main) as toy:
+    async with virtual_toy(autostart=False, heap=112 * 1024, air=VirtualRadio(), main=main) as toy:
         await start(toy, A)
         toy.flash.model = flash
         before = await toy.flash.apply()
@@ -126,7 +125,7 @@ async def scribble():
 async def test_the_led_pulses_while_a_message_waits_and_is_dark_once_it_is_heard(
     virtual_toy: Make,
 ) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A)
         await asyncio.sleep(5)
         now = asyncio.get_running_loop().time()
@@ -141,7 +140,7 @@ async def test_the_led_pulses_while_a_message_waits_and_is_dark_once_it_is_heard
 
 
 async def test_interrupted_by_a_recording_a_message_stays_unheard(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A)
         await tap(toy, 0.4)
         await toy.hold("record", 1.0)
@@ -159,7 +158,7 @@ NOON = "from machine import RTC\nRTC().datetime((2026, 11, 22, 6, 12, 0, 0, 0))\
 async def test_quiet_hours_are_silent_and_lose_nothing(
     virtual_toy: Make, quiet: dict[str, int]
 ) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, A)
         await configure(toy, **quiet)
         await toy.exec_repl(NOON)
@@ -179,7 +178,7 @@ async def test_quiet_hours_are_silent_and_lose_nothing(
 
 
 async def test_an_empty_inbox_answers_with_two_notes(virtual_toy: Make) -> None:
-    async with virtual_toy(heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(air=VirtualRadio()) as toy:
         await asyncio.sleep(1)
         at = await tap(toy, 1)
         assert 0.1 < toy.speaker.sounds[-1].seconds < 0.5

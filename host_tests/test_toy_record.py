@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
 Make = Callable[..., VirtualToy]
 
-HEAP = 160 * 1024
 SPOKEN_SNR = 18  # dB; the filter against the microphone's offset turns the phase of low notes
 
 
@@ -48,7 +47,7 @@ def led_is_on_while_the_microphone_is(toy: VirtualToy) -> bool:
 
 @pytest.mark.parametrize("board", ["esp32_devkitc", "esp32_s3", "esp32_c3"])
 async def test_what_was_spoken_is_in_the_outbox(virtual_toy: Make, board: str) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio(), board=board) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio(), board=board) as toy:
         await start(toy)
         voice = await say(toy, 2)
         assert led_is_on_while_the_microphone_is(toy)
@@ -67,7 +66,7 @@ async def test_what_was_spoken_is_in_the_outbox(virtual_toy: Make, board: str) -
 
 
 async def test_a_short_press_is_discarded_with_a_blip(virtual_toy: Make) -> None:
-    async with virtual_toy(heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(air=VirtualRadio()) as toy:
         await asyncio.sleep(1)
         await toy.hold("record", 0.2)
         await asyncio.sleep(1)
@@ -79,7 +78,7 @@ async def test_a_short_press_is_discarded_with_a_blip(virtual_toy: Make) -> None
 
 
 async def test_a_press_as_long_as_the_shortest_recording_is_kept(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, record_min_ms=300)
         await toy.hold("record", 0.34)
         await asyncio.sleep(1)
@@ -90,7 +89,7 @@ async def test_a_press_as_long_as_the_shortest_recording_is_kept(virtual_toy: Ma
 
 
 async def test_a_recording_ends_at_the_limit(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, record_max_s=1)
         toy.press("record")
         await asyncio.sleep(2)
@@ -105,7 +104,7 @@ async def test_a_recording_ends_at_the_limit(virtual_toy: Make) -> None:
 
 
 async def test_bouncing_contacts_make_one_recording(virtual_toy: Make) -> None:
-    async with virtual_toy(heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(air=VirtualRadio()) as toy:
         await asyncio.sleep(1)
         await toy.hold("record", 1.0, bounce=6)
         await asyncio.sleep(1)
@@ -116,7 +115,7 @@ async def test_bouncing_contacts_make_one_recording(virtual_toy: Make) -> None:
 async def test_the_led_is_on_with_the_microphone_whatever_the_brightness(
     virtual_toy: Make,
 ) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy, brightness=0, volume=0)
         await say(toy, 1)
         assert led_is_on_while_the_microphone_is(toy)
@@ -126,9 +125,7 @@ async def test_the_led_is_on_with_the_microphone_whatever_the_brightness(
 
 async def test_one_paw_records_when_held_and_plays_when_tapped(virtual_toy: Make) -> None:
     voice = speech(1.2, 3)
-    async with virtual_toy(
-        autostart=False, heap=HEAP, air=VirtualRadio(), board="esp32_c3"
-    ) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio(), board="esp32_c3") as toy:
         await give(toy, messages.make(voice, b"C" * 16))
         await start(toy)
         released = asyncio.get_running_loop().time() + 0.12
@@ -142,7 +139,7 @@ async def test_one_paw_records_when_held_and_plays_when_tapped(virtual_toy: Make
 
 
 async def test_a_slow_flash_costs_no_sound(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await start(toy)
         toy.flash.model = FlashModel(erase_ms=100, program_ms=1)
         await toy.flash.apply()
@@ -158,7 +155,7 @@ async def test_a_slow_flash_costs_no_sound(virtual_toy: Make) -> None:
 
 async def test_a_full_flash_is_heard_and_seen_and_loses_nothing(virtual_toy: Make) -> None:
     small = FlashModel(blocks=64)  # 256 kB, of which the store reserves 96
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio(), flash=small) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio(), flash=small) as toy:
         await start(toy)
         kept = 0
         for _ in range(20):
@@ -177,7 +174,7 @@ async def test_a_full_flash_is_heard_and_seen_and_loses_nothing(virtual_toy: Mak
 
 
 async def test_a_power_cut_while_recording_leaves_the_earlier_ones(virtual_toy: Make) -> None:
-    async with virtual_toy(heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(air=VirtualRadio()) as toy:
         await asyncio.sleep(1)
         await say(toy, 1)
         toy.press("record")

@@ -16,7 +16,6 @@ pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
 Make = Callable[..., VirtualToy]
 
-HEAP = 160 * 1024
 VOICE = speech(1.2, 5)
 
 # The firmware with a defect, put in before it runs
@@ -42,7 +41,7 @@ async def test_playing_runs_with_the_heap_locked(
     virtual_toy: Make, module: str, function: str
 ) -> None:
     main = WITH.format(defect=ALLOCATES.format(module=module, function=function))
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio(), main=main) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio(), main=main) as toy:
         await give(toy, messages.make(VOICE, b"A" * 16))
         await toy.restart()
         await asyncio.sleep(1)
@@ -63,7 +62,7 @@ async def test_recording_runs_with_the_heap_locked(virtual_toy: Make, method: st
         f"Class.{method} = wrong\n"
     )
     main = WITH.format(defect=defect)
-    async with virtual_toy(heap=HEAP, air=VirtualRadio(), main=main) as toy:
+    async with virtual_toy(air=VirtualRadio(), main=main) as toy:
         await asyncio.sleep(1)
         await toy.hold("record", 2)
         await asyncio.sleep(1)
@@ -71,7 +70,7 @@ async def test_recording_runs_with_the_heap_locked(virtual_toy: Make, method: st
 
 
 async def test_recording_and_playing_allocate_nothing(virtual_toy: Make) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await give(toy, messages.make(VOICE, b"A" * 16))
         await toy.restart()
         await asyncio.sleep(1)
@@ -88,7 +87,7 @@ async def test_a_microphone_that_fails_is_reported_and_the_toy_lives_on(
 ) -> None:
     defect = "def broken(ibuf):\n    raise OSError(5)\nboard.microphone = broken\n"
     async with virtual_toy(
-        autostart=False, heap=HEAP, air=VirtualRadio(), main=WITH.format(defect=defect)
+        autostart=False, air=VirtualRadio(), main=WITH.format(defect=defect)
     ) as toy:
         await give(toy, messages.make(VOICE, b"A" * 16))
         await toy.restart()
@@ -106,7 +105,7 @@ async def test_a_microphone_that_fails_is_reported_and_the_toy_lives_on(
 
 @pytest.mark.parametrize("board", ["esp32_devkitc", "esp32_s3", "esp32_c3"])
 async def test_the_record_paw_held_at_power_up_is_safe_mode(virtual_toy: Make, board: str) -> None:
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio(), board=board) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio(), board=board) as toy:
         toy.press("record")
         await toy.restart()
         assert await toy.wait_stopped() == "ended"  # the REPL
@@ -130,7 +129,7 @@ async def test_a_toy_that_hangs_is_restarted_by_the_watchdog(virtual_toy: Make) 
         "    await asyncio.sleep(3600)\n"
         "speaker.Speaker.sound = hang\n"
     )
-    async with virtual_toy(heap=HEAP, air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
+    async with virtual_toy(air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
         await asyncio.sleep(1)
         await toy.hold("play", 0.2)
         assert await toy.wait_restart(2) == 3  # the watchdog
@@ -144,7 +143,7 @@ async def test_ctrl_c_ends_in_the_repl_with_the_microphone_off(virtual_toy: Make
         "    raise KeyboardInterrupt\n"
         "Mic.full = interrupted\n"
     )
-    async with virtual_toy(heap=HEAP, air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
+    async with virtual_toy(air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
         await asyncio.sleep(1)
         toy.press("record")
         assert await toy.wait_stopped() == "ended"
@@ -165,7 +164,7 @@ async def test_a_message_that_the_flash_lost_says_so_and_lets_the_next_one_pass(
         "        with open('/msg/in/' + name, 'r+b') as file:\n"
         "            file.write(b'XXXX')\n"
     )
-    async with virtual_toy(autostart=False, heap=HEAP, air=VirtualRadio()) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
         await give(toy, messages.make(VOICE, b"B" * 16), messages.make(VOICE, b"C" * 16))
         await toy.exec_repl(spoil)
         await toy.restart()
@@ -186,7 +185,7 @@ async def test_a_message_that_the_flash_lost_says_so_and_lets_the_next_one_pass(
 
 async def test_the_led_blinks_twice_a_second_while_a_phone_sends(virtual_toy: Make) -> None:
     defect = "from hushbear.link import Link\nLink.transferring = True\n"
-    async with virtual_toy(heap=HEAP, air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
+    async with virtual_toy(air=VirtualRadio(), main=WITH.format(defect=defect)) as toy:
         await asyncio.sleep(4)
         now = asyncio.get_running_loop().time()
         lit = [x for x in toy.led.history if x.level and now - 2 <= x.time < now]
