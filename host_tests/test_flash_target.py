@@ -1,0 +1,216 @@
+"""tools/flash.sh with the real mpremote and esptool: files go over a real console, to an emulated
+RISC-V board that runs what an ESP32-C3 runs, and are imported there.
+
+The board's file system lies in the machine's memory. What QEMU lacks of a C3 is NVS, which is
+files here, and its name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import pty
+import re
+import subprocess
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+
+import pytest
+from mpremote.romfs import VfsRomWriter
+
+from host_tests.targets import LIB, ROOT
+from host_tests.targets.qemu_riscv import EMULATOR, PARAMETERS, SEED_SIZE, QemuRiscv
+from host_tests.test_flash import image
+from hushbear_companion.link import parse_link
+
+# On the emulated board, as /rom/lib/chip.py: mounts a littlefs at /, which survives soft resets.
+CHIP = """\
+import os, sys, uctypes, vfs
+
+class Memory:
+    def __init__(self):
+        self._flash = uctypes.bytearray_at(0x83000000, 1 << 20)
+    def readblocks(self, block, buffer, offset=0):
+        start = block * 4096 + offset
+        buffer[:] = self._flash[start : start + len(buffer)]
+    def writeblocks(self, block, buffer, offset=0):
+        start = block * 4096 + offset
+        self._flash[start : start + len(buffer)] = buffer
+    def ioctl(self, op, arg):
+        if op == 4:
+            return 256
+        if op == 5:
+            return 4096
+        return 0
+
+memory = Memory()
+try:
+    vfs.mount(vfs.VfsLfs2(memory), "/")
+except OSError:
+    vfs.VfsLfs2.mkfs(memory)
+    vfs.mount(vfs.VfsLfs2(memory), "/")
+    os.mkdir("/nvs")
+os.chdir("/")
+sys.path[:] = ["", ".frozen", "/lib"]
+
+class NVS:
+    def __init__(self, namespace):
+        self._path = "/nvs/" + namespace + "."
+    def get_blob(self, key, buffer):
+        with open(self._path + key, "rb") as file:
+            return file.readinto(buffer)
+    def set_blob(self, key, value):
+        with open(self._path + key, "wb") as file:
+            file.write(value)
+    def commit(self):
+        pass
+
+class esp32:
+    NVS = NVS
+
+sys.modules["esp32"] = esp32
+"""
+
+# mpremote, with the chip made ready first, and called what it stands for.
+MPREMOTE = """\
+#!{python}
+import subprocess, sys
+port, rest = sys.argv[1:3], sys.argv[3:]
+resume = [rest.pop(0)] if rest[0] == "resume" else []
+if rest == ["reset"]:
+    sys.exit()
+ready = ["exec", "import sys; sys.path.append('/rom/lib'); import chip"]
+command = ["{mpremote}", *port, *resume, *ready, *rest]
+done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+sys.stdout.buffer.write(done.stdout.replace(b"with rv32imac", b"with ESP32C3"))
+sys.exit(done.returncode)
+"""
+
+
+class EmulatedBoard:
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        rom = VfsRomWriter()
+        rom.opendir("lib")
+        rom.mkfile("chip.py", CHIP.encode())
+        rom.closedir()
+        (path / "romfs").write_bytes(rom.finalise())
+        seed = os.urandom(SEED_SIZE)
+        (path / "parameters").write_bytes(seed + (200 * 1024).to_bytes(4, "little"))
+        self._qemu = subprocess.Popen(
+            [
+                *(EMULATOR, "-machine", "virt", "-bios", "none", "-display", "none"),
+                *("-monitor", "none", "-serial", "pty", "-semihosting-config", "enable=on"),
+                *("-kernel", str(QemuRiscv.firmware_path())),
+                *("-device", f"loader,file={path}/romfs,addr=0x81000000,force-raw=on"),
+                *("-device", f"loader,file={path}/parameters,addr={PARAMETERS:#x},force-raw=on"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._qemu.stdout
+        match = re.search(r"/dev/pts/\d+", self._qemu.stdout.readline())
+        assert match
+        self.port = match[0]
+        tools = path / "tools"
+        tools.mkdir()
+        mpremote = pathlib.Path(sys.executable).parent / "mpremote"
+        (tools / "mpremote").write_text(MPREMOTE.format(python=sys.executable, mpremote=mpremote))
+        (tools / "mpremote").chmod(0o755)
+
+    def flash(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [ROOT / "tools/flash.sh", self.port, "--board", "esp32_c3", "--update", *arguments],
+            env={**os.environ, "HUSHBEAR_TOOLS": str(self.path / "tools")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, source: str) -> str:
+        return subprocess.run(
+            [self.path / "tools/mpremote", "connect", self.port, "exec", source],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    def close(self) -> None:
+        self._qemu.kill()
+        self._qemu.communicate()
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedBoard]:
+    board = EmulatedBoard(tmp_path_factory.mktemp("board"))
+    yield board
+    board.close()
+
+
+@pytest.mark.targets("qemu-riscv")
+def test_what_is_flashed_runs_and_is_updated_in_place(board: EmulatedBoard) -> None:
+    printed = board.flash()
+    assert f"verified {len(list(LIB.rglob('*.py'))) + 3} files" in printed
+    link = re.search(r"hushbear://\S+", printed)
+    assert link
+    key = parse_link(link[0]).key
+    said = board.run("from hushbear.keys import Keys; print(Keys().psks())")
+    assert said.strip() == str([(0, key)])
+    # Machine code, in the form that the C3 takes
+    said = board.run(
+        "from hushbear.ring import Ring; r = Ring(bytearray(8)); r.put(b'bear', 0, 4);"
+        " b = bytearray(4); r.get(b, 0, 4); print(b)"
+    )
+    assert said.strip() == "bytearray(b'bear')"
+    assert "every file is there already" in board.flash()
+    board.run("import os; os.remove('/lib/hushbear/app.mpy'); open('/board.py', 'w').close()")
+    printed = board.flash()
+    assert "verified" in printed
+    assert "hushbear://" not in printed
+    assert board.run("import os; print('board.py' in os.listdir('/'))").strip() == "False"
+
+
+@pytest.fixture
+def silent_port() -> Iterator[str]:
+    """A serial port at which nobody answers."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    os.set_blocking(ours, False)
+    yield os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+def esptool_says(port: str, tmp_path: pathlib.Path) -> str:
+    (tmp_path / "esp32.bin").write_bytes(image())
+    done = subprocess.run(
+        [ROOT / "tools/flash.sh", port, "--image", tmp_path / "esp32.bin"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_esptool_finds_nobody(silent_port: str, tmp_path: pathlib.Path) -> None:
+    assert "hold the board's BOOT button" in esptool_says(silent_port, tmp_path)
+
+
+def test_esptool_finds_the_port_taken(silent_port: str, tmp_path: pathlib.Path) -> None:
+    with open(silent_port, "rb") as port:
+        fcntl.flock(port, fcntl.LOCK_EX)
+        fcntl.ioctl(port, termios.TIOCEXCL)
+        said = esptool_says(silent_port, tmp_path)
+    assert f"{silent_port} is busy: close the program that has it open" in said
