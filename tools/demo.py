@@ -162,7 +162,7 @@ async def story() -> None:
     with tempfile.TemporaryDirectory() as directory:
         async with (
             VirtualRadio(AirModel(interval=0.015, packets=6, loss=0.01)) as radio,
-            VirtualToy(Path(directory) / "toy", air=radio, heap=160 * 1024) as toy,
+            VirtualToy(Path(directory) / "toy", air=radio) as toy,
         ):
             phone = Phone(Path(directory) / "phone", await radio.serve_hci())
             await set_up(toy, phone)
