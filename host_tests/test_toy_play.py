@@ -103,14 +103,14 @@ async def scribble():
                 await asyncio.sleep_ms(150)
 """
     main = (
-        "import board\nboard.safe_mode = False\n"
+        "import board, gc\nboard.safe_mode = False\ngc.threshold(2048)\n"
         "from hushbear.audio import Buffers\nbuffers = Buffers()\n"
         "from hushbear import app\n" + writer + "import asyncio\n"
         "toy = app.App(board, buffers)\n"
         "async def run():\n    asyncio.create_task(scribble())\n    await toy.run()\n"
         "asyncio.run(run())\n"
     )
-    async with virtual_toy(autostart=False, heap=112 * 1024, air=VirtualRadio(), main=main) as toy:
+    async with virtual_toy(autostart=False, heap=104 * 1024, air=VirtualRadio(), main=main) as toy:
         await start(toy, A)
         toy.flash.model = flash
         before = await toy.flash.apply()
