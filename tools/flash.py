@@ -35,7 +35,14 @@ PATIENCE = 20  # seconds that a board has to start, and to make its file system 
 FIRST_KEY = "from hushbear import keys, setup; keys.Keys().psks() or setup.add_phone()"
 NEW_KEY = "from hushbear import setup; setup.add_phone()"
 ABOUT = "import sys; print(sys.implementation)"
-LIBRARY = "import hushbear; print(hushbear.__file__)"
+LIBRARY = """\
+try:
+    import hushbear
+    print(getattr(hushbear, "__file__", "none"))
+except Exception:
+    print("none")
+"""
+FROZEN = "hushbear/__init__.py"  # its __file__ in an image that has it
 
 
 @dataclass(frozen=True)
@@ -183,8 +190,14 @@ class Flasher:
 
     def copy(self) -> None:
         """Bring the files over; main.py, which makes it a toy, only when all others are right."""
+        frozen = self.frozen()
         there = self.files()
         wanted = self.wanted()
+        if frozen:
+            say("the image has the library and the firmware in it: no files are needed")
+            if needless := sorted(set(there.hashes) - {"/boot.py"}):
+                self.do.mpremote("rm", *(":" + path for path in needless))
+            return
         # Also what would be imported in place of our files: .py goes before .mpy.
         stale = sorted(set(there.hashes) - (set(wanted) - {"/main.py"}))
         if there.hashes == wanted and not self.dry_run:
@@ -204,7 +217,6 @@ class Flasher:
         others = [str(self.stage / name) for name in ("board.mpy", "boot.py")]
         self.do.mpremote("cp", *others, ":/", timeout=120)
         self.verify(without="/main.py")
-        self.check_library()
         self.do.mpremote("cp", str(self.stage / "main.py"), ":/", timeout=120)
         self.verify()
 
@@ -247,14 +259,17 @@ class Flasher:
             )
         say(f"verified {len(wanted)} files by their SHA-256")
 
-    def check_library(self) -> None:
-        """See that the board imports the files that were copied."""
+    def frozen(self) -> bool:
+        """Tell whether the image brings the library, which then goes before files in /lib."""
         where = self.do.mpremote("exec", LIBRARY).strip()
-        if not self.dry_run and not where.startswith("/lib/"):
-            raise Problem(
-                f"the board takes its library from {where}, not from /lib: it is frozen into the"
-                " image. Take an official image; this needs none that has Hushbear in it"
-            )
+        if self.dry_run or where == "none" or where.startswith("/lib/"):
+            return False
+        if where == FROZEN:
+            return True
+        raise Problem(
+            f"the board would take its library from {where}, not from /lib: remove that file"
+            f" (mpremote connect {self.do.port} rm :{where}) and run this again"
+        )
 
     def add_key(self, update: bool) -> None:
         """Have the toy make a key, and show it."""
