@@ -1,0 +1,18 @@
+set(IDF_TARGET esp32s3)
+
+# The partitions: the IDF looks beside the port for a name, so it is given the whole path.
+file(WRITE ${CMAKE_BINARY_DIR}/sdkconfig.partitions
+    "CONFIG_PARTITION_TABLE_CUSTOM_FILENAME=\"${MICROPY_BOARD_DIR}/../partitions-8MiB.csv\"\n"
+)
+
+set(SDKCONFIG_DEFAULTS
+    boards/sdkconfig.base
+    boards/sdkconfig.ble
+    boards/sdkconfig.usb
+    boards/sdkconfig.240mhz
+    boards/sdkconfig.spiram_sx
+    ${MICROPY_BOARD_DIR}/sdkconfig.board
+    ${CMAKE_BINARY_DIR}/sdkconfig.partitions
+)
+
+set(MICROPY_FROZEN_MANIFEST ${MICROPY_BOARD_DIR}/manifest.py)
