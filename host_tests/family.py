@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from host_tests.messages import speech
 from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
-from host_tests.virtual.toy import VirtualToy
+from host_tests.virtual.toy import HEAP, VirtualToy
 from hushbear_companion import message
 from hushbear_companion.adpcm import encode
 from hushbear_companion.client import Client
@@ -19,12 +19,11 @@ from hushbear_companion.transport import Radio
 MakeToy = Callable[..., VirtualToy]
 
 GOOD_AIR = AirModel(interval=0.015, packets=6)
-BUSY_HEAP = 104 * 1024  # bytes, for sound while a message arrives, or two phones at once
 
 
 @contextlib.asynccontextmanager
 async def family(
-    virtual_toy: MakeToy, air: AirModel = GOOD_AIR, heap: int = 96 * 1024
+    virtual_toy: MakeToy, air: AirModel = GOOD_AIR, heap: int = HEAP
 ) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
     """A toy that is on and advertises, its radio, and the link that its set-up printed."""
     radio = VirtualRadio(air)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from host_tests.family import BUSY_HEAP, MakeToy, client, family, spoken
+from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import speech
 from hushbear import wire
 from hushbear_companion import errors, inbox
@@ -109,7 +109,7 @@ async def test_the_child_answers_and_the_phone_fetches_it(
 @pytest.mark.virtual_time
 async def test_two_phones_at_once_each_get_their_message_across(virtual_toy: MakeToy) -> None:
     one, other = spoken(3, 1), spoken(1, 2)
-    async with family(virtual_toy, heap=BUSY_HEAP) as (_, radio, link):
+    async with family(virtual_toy) as (_, radio, link):
         async with (
             client(radio.phone(), link) as first,
             client(radio.phone(), link) as second,

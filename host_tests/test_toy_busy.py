@@ -11,7 +11,7 @@ import asyncio
 import pytest
 
 from host_tests import messages
-from host_tests.family import BUSY_HEAP, GOOD_AIR, MakeToy, client, family, spoken
+from host_tests.family import GOOD_AIR, MakeToy, client, family, spoken
 from host_tests.messages import crash_log, outbox, speech
 from host_tests.virtual import FlashModel
 from host_tests.virtual.radio import AirModel
@@ -31,7 +31,7 @@ async def test_a_message_plays_without_a_gap_while_another_arrives(
     virtual_toy: MakeToy, air: AirModel
 ) -> None:
     first, second = spoken(3, 1), spoken(20, 2)
-    async with family(virtual_toy, air, BUSY_HEAP) as (toy, radio, link):
+    async with family(virtual_toy, air) as (toy, radio, link):
         async with client(radio.phone(), link) as phone:
             await phone.send(first)
             toy.flash.model = SLOW
@@ -59,7 +59,7 @@ async def test_a_recording_loses_nothing_while_a_message_arrives(
     virtual_toy: MakeToy, air: AirModel
 ) -> None:
     sent, voice = spoken(20, 2), speech(4, 7)
-    async with family(virtual_toy, air, BUSY_HEAP) as (toy, radio, link):
+    async with family(virtual_toy, air) as (toy, radio, link):
         async with client(radio.phone(), link) as phone:
             toy.flash.model = SLOW
             await toy.flash.apply()

@@ -110,7 +110,7 @@ async def scribble():
         "async def run():\n    asyncio.create_task(scribble())\n    await toy.run()\n"
         "asyncio.run(run())\n"
     )
-    async with virtual_toy(autostart=False, heap=104 * 1024, air=VirtualRadio(), main=main) as toy:
+    async with virtual_toy(autostart=False, air=VirtualRadio(), main=main) as toy:
         await start(toy, A)
         toy.flash.model = flash
         before = await toy.flash.apply()

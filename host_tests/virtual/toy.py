@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .radio import VirtualRadio
 
 DEVICE = pathlib.Path(__file__).parent / "device"
+HEAP = 112 * 1024  # bytes for the firmware; its day takes 96 kB, its busiest moments more
 OVERHEAD = 128 * 1024  # bytes of heap for the stand-ins
 BOOT_S = 0.3  # from a reset to the first instruction of Python
 TAIL = 30  # console lines that a report of a crash shows,
@@ -78,7 +79,7 @@ class VirtualToy:
         *,
         board: str = "esp32_devkitc",
         air: Air | None = None,
-        heap: int = 96 * 1024,
+        heap: int = HEAP,
         flash: FlashModel | None = None,
         main: str | None = None,
         autostart: bool = True,
