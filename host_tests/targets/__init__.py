@@ -42,6 +42,7 @@ class Target(ABC):
     """A MicroPython to run code on. Made once a test session; `close` ends it."""
 
     name: ClassVar[str]
+    required: ClassVar[bool] = True  # part of `all`: CI must have it
     output: str = ""  # what the last script printed
 
     @classmethod

