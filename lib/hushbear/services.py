@@ -16,9 +16,6 @@ class Services:
         self.state = wire.IDLE
         self._battery_mv = battery_mv
 
-    def uptime(self):
-        return self.clock.uptime()
-
     def status(self):
         """Return (state, whether quiet hours silence the toy now, battery in mV or 0)."""
         return self.state, self.settings.quiet(self.clock), self._battery_mv()
