@@ -6,8 +6,9 @@ Keys(nvs=None)
 Nothing here adds or removes one: pairing.py does, which a running toy never loads.
 """
 
+from hushbear.wire import KEY_SIZE
+
 SLOTS = 8
-SIZE = 32
 
 
 class Keys:
@@ -23,9 +24,9 @@ class Keys:
         return [(slot, key) for slot, key in enumerate(self._keys) if key is not None]
 
     def _load(self, slot):
-        key = bytearray(SIZE)
+        key = bytearray(KEY_SIZE)
         try:
-            if self._nvs.get_blob("psk%d" % slot, key) == SIZE and any(key):
+            if self._nvs.get_blob("psk%d" % slot, key) == KEY_SIZE and any(key):
                 return bytes(key)
         except OSError:  # ESP_ERR_NVS_NOT_FOUND; or longer than a key, which none of ours is
             pass

@@ -5,7 +5,8 @@ Pairing(nvs=None)       a Keys that can be changed
 .remove(slot)           takes effect at once; KeyError if that slot is empty
 """
 
-from hushbear.keys import SIZE, SLOTS, Keys
+from hushbear.keys import SLOTS, Keys
+from hushbear.wire import KEY_SIZE
 
 
 class KeysFull(Exception):
@@ -14,7 +15,7 @@ class KeysFull(Exception):
 
 class Pairing(Keys):
     def add(self, key):
-        if len(key) != SIZE or not any(key):
+        if len(key) != KEY_SIZE or not any(key):
             raise ValueError("not a 32-byte key")
         if key in self._keys:
             return self._keys.index(key)

@@ -6,12 +6,12 @@ setup.add_phone()    makes a key, stores it, prints one line: the link for the p
 import os
 from binascii import b2a_base64
 
-from hushbear.keys import SIZE
 from hushbear.pairing import Pairing
+from hushbear.wire import KEY_SIZE
 
 
 def add_phone():
-    key = os.urandom(SIZE)
+    key = os.urandom(KEY_SIZE)
     Pairing().add(key)
     text = b2a_base64(key).decode().strip().rstrip("=").replace("+", "-").replace("/", "_")
     print("hushbear://toy/%s?v=1" % text)
