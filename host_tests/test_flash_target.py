@@ -2,7 +2,7 @@
 RISC-V board that runs what an ESP32-C3 runs, and are imported there.
 
 The board's file system lies in the machine's memory. What QEMU lacks of a C3 is NVS, which is
-files here, and its name.
+files here, its radio, which is nothing here, and its name.
 """
 
 from __future__ import annotations
@@ -71,7 +71,15 @@ class NVS:
 class esp32:
     NVS = NVS
 
+class BLE:
+    def active(self, on):
+        pass
+
+class bluetooth:
+    BLE = BLE
+
 sys.modules["esp32"] = esp32
+sys.modules["bluetooth"] = bluetooth
 """
 
 # mpremote, with the chip made ready first, and called what it stands for.

@@ -46,7 +46,23 @@ class esp32:
     NVS = NVS
 
 
+class BLE:
+    # As on the ESP32: one radio, and random numbers worth the name only while it is on.
+    on = False
+    broken = False
+
+    def active(self, on):
+        if self.broken:
+            raise OSError(19)
+        BLE.on = on
+
+
+class bluetooth:
+    BLE = BLE
+
+
 sys.modules["esp32"] = esp32
+sys.modules["bluetooth"] = bluetooth
 from hushbear.keys import Keys
 from hushbear.pairing import KeysFull, Pairing
 
@@ -154,6 +170,25 @@ def test_set_up_prints_one_link_with_a_new_key(target: Target) -> None:
     assert [base64.urlsafe_b64decode(link + "=") for link in links] == keys
     assert keys[0] != keys[1]
     assert len(target.output.split("<<result>>")[0].split()) == 2
+
+
+def test_no_key_is_made_without_the_noise_of_the_radio(target: Target) -> None:
+    assert run(
+        target,
+        """
+        from hushbear import setup
+
+        BLE.broken = True
+        try:
+            setup.add_phone()
+        except OSError as error:
+            refused = error.errno
+        kept = dict(NVS.flash)
+        BLE.broken = False
+        setup.add_phone()
+        result((refused, kept, BLE.on, len(NVS.flash)))
+        """,
+    ) == (19, {}, True, 1)
 
 
 @pytest.mark.targets("unix")

@@ -3,6 +3,7 @@
 setup.add_phone()    makes a key, stores it, prints one line: the link for the phone
 """
 
+import bluetooth
 import os
 from binascii import b2a_base64
 
@@ -11,6 +12,9 @@ from hushbear.wire import KEY_SIZE
 
 
 def add_phone():
+    # The chip's random numbers are true ones only while its radio is on (ESP-IDF, "Random Number
+    # Generation"), and no key may be less.
+    bluetooth.BLE().active(True)
     key = os.urandom(KEY_SIZE)
     Pairing().add(key)
     text = b2a_base64(key).decode().strip().rstrip("=").replace("+", "-").replace("/", "_")
