@@ -146,6 +146,8 @@ class ToyBle:
                 return EINVAL
             self.device.gatt_server.max_mtu = mtu
             return 0
+        if value[0] and self.controller.le_legacy_advertiser.enabled:
+            raise RuntimeError("an address set while advertising: on a chip an assertion fails")
         self._addr_mode = value[0]
         self._own_address = PUBLIC if value[0] == 0 else RANDOM
         kind = {1: 0xC0, 2: 0x40, 3: 0x00}.get(value[0])

@@ -4,12 +4,18 @@ One service, two characteristics: the phone writes to one, the toy notifies on t
 can be read, and the advertisement holds flags and the service UUID only. What the bytes mean is
 the business of the session above.
 
+The address is a random one that changes at every start and every ten minutes, also while phones
+are connected. The stack's own resolvable addresses would not do: a stranger who asks for
+Bluetooth's pairing is told the address behind them (Core 5.4, vol. 3, part H, 3.6.5), which is the
+chip's for good. Behind a random one there is none.
+
 The interrupt handler copies what was written into the connection's ring and sets a flag. An
 exception in it would disable it for good on the ESP32, so it lets none out.
 """
 
 import asyncio
 import bluetooth
+import time
 
 from hushbear import wire
 from hushbear.link.errors import SessionOver
@@ -27,7 +33,8 @@ _L2CAP_HEAD = const(4)
 _PACKET = const(251)  # bytes of the longest link-layer packet
 _MTU_DEFAULT = const(23)
 _MTU = const(512)
-_ADDRESS_RPA = const(2)  # a resolvable private address: another one every 15 minutes
+_ADDRESS_RANDOM = const(1)  # a new one each time that it is set
+_ADDRESS_MS = const(600_000)
 _ENOMEM = const(12)
 _RETRY_MS = const(4)
 _RETRY_MS_MAX = const(64)
@@ -142,7 +149,8 @@ class Radio:
         ble = self._ble
         ble.irq(self._irq)
         ble.active(True)
-        ble.config(mtu=_MTU, addr_mode=_ADDRESS_RPA, gap_name="")
+        ble.config(mtu=_MTU, gap_name="")
+        self._change_address()
         to_toy = (bluetooth.UUID(wire.TO_TOY_UUID), _FLAG_WRITE | _FLAG_WRITE_NO_RESPONSE)
         to_phone = (bluetooth.UUID(wire.TO_PHONE_UUID), _FLAG_NOTIFY)
         service = (bluetooth.UUID(wire.SERVICE_UUID), (to_toy, to_phone))
@@ -214,6 +222,8 @@ class Radio:
                 for peer in self._peers:
                     if peer.connected and peer.task is None:
                         peer.task = asyncio.create_task(self._serve(peer, serve))
+                if time.ticks_diff(time.ticks_ms(), self._addressed) >= _ADDRESS_MS:
+                    self._change_address()
                 if any(peer.task is None for peer in self._peers):
                     self._advertise()
                 try:
@@ -228,6 +238,11 @@ class Radio:
             for peer in self._peers:
                 peer.conn = None  # The stack says nothing of those that end with it.
                 peer.arrived.set()
+
+    def _change_address(self):
+        self._ble.gap_advertise(None)  # else the stack cannot, and its assertion resets the chip
+        self._ble.config(addr_mode=_ADDRESS_RANDOM)
+        self._addressed = time.ticks_ms()
 
     def _advertise(self):
         # The stack stops by itself at each connection.
