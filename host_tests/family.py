@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from host_tests.messages import speech
 from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
+from host_tests.virtual.storage import FlashModel
 from host_tests.virtual.toy import HEAP, VirtualToy
 from hushbear_companion import message
 from hushbear_companion.adpcm import encode
@@ -23,15 +24,23 @@ GOOD_AIR = AirModel(interval=0.015, packets=6)
 
 @contextlib.asynccontextmanager
 async def family(
-    virtual_toy: MakeToy, air: AirModel = GOOD_AIR, heap: int = HEAP
+    virtual_toy: MakeToy,
+    air: AirModel = GOOD_AIR,
+    heap: int = HEAP,
+    flash: FlashModel | None = None,
 ) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
     """A toy that is on and advertises, its radio, and the link that its set-up printed."""
     radio = VirtualRadio(air)
-    async with radio, virtual_toy(air=radio, heap=heap) as toy:
-        output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
-        found = re.search(r"hushbear://\S+", output)
-        assert found
-        yield toy, radio, found[0]
+    async with radio, virtual_toy(air=radio, heap=heap, flash=flash) as toy:
+        yield toy, radio, await add_phone(toy)
+
+
+async def add_phone(toy: VirtualToy) -> str:
+    """Give the toy another key; return the link that its set-up printed."""
+    output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
+    found = re.search(r"hushbear://\S+", output)
+    assert found
+    return found[0]
 
 
 def client(phone: Phone, link: str, **timing: float) -> Client:

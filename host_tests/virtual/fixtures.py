@@ -4,7 +4,7 @@
     async def test_an_hour(virtual_toy): ...
 
 Pytest loads this as a plugin (pyproject.toml). `virtual_toy(**options)` makes a VirtualToy in a
-directory of its own; the same name makes the same toy.
+directory of its own; the same name makes the same toy. `long` is whether --long was given.
 """
 
 from __future__ import annotations
@@ -35,6 +35,21 @@ def virtual_toy(tmp_path: pathlib.Path) -> Callable[..., VirtualToy]:
         return VirtualToy(tmp_path / name, **options)
 
     return make
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether the tests that can take minutes or seconds are to take minutes."""
+    return bool(request.config.getoption("long"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="take minutes for what is otherwise a sample: a day of 500 messages, a power cut at"
+        " every operation on the flash",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
