@@ -5,15 +5,16 @@
     .size()                    bytes to read; .read(offset, buf) -> n, 0 at the end
     .clear()
 
-Two files, path + ".0" (older) and path + ".1"; each entry is one append, whole or absent after a
-power cut. An entry begins with the Unix time, or with "+" and seconds since the start.
+Two files, path + ".0" (older) and path + ".1", which takes its place once `half` bytes long. Each
+entry is one append, whole or absent after a power cut. It begins with the Unix time, or with "+"
+and seconds since the start, and says how many before it could not be written.
 """
 
-import io
 import os
 import sys
 
-_ENTRY_MAX = const(1000)
+_LINE_MAX = const(1000)
+_PROBLEMS = (OSError, MemoryError)  # made now: there may be no memory for a tuple later
 
 
 class CrashLog:
@@ -21,16 +22,18 @@ class CrashLog:
         self._old = path + ".0"
         self._new = path + ".1"
         self._half = half
+        self._lost = 0  # entries since the last one that was written
         self.clock = clock  # may be given later: the clock's own failure has to be logged too
 
     def write(self, what):
         try:
-            entry = self._entry(what)
-            if _size(self._new) + len(entry) > self._half:
+            if _size(self._new) >= self._half:
                 os.rename(self._new, self._old)
             with open(self._new, "ab") as file:
-                file.write(entry)
-        except (OSError, MemoryError) as error:
+                self._write(file, what)
+            self._lost = 0
+        except _PROBLEMS as error:
+            self._lost += 1
             print("crash log:", error)  # the console is what is left
 
     def size(self):
@@ -58,21 +61,24 @@ class CrashLog:
             except OSError:
                 pass
 
-    def _entry(self, what):
-        text = io.StringIO()
+    def _write(self, file, what):
+        # Straight to the file's own buffer: memory may be what went wrong.
         clock = self.clock
         if clock is not None:
             now = clock.now()
-            text.write("%d " % now if now else "+%d " % clock.uptime())
+            file.write("%d " % now if now else "+%d " % clock.uptime())
+        if self._lost:
+            file.write("(%d lost) " % self._lost)
         if isinstance(what, BaseException):
-            sys.print_exception(what, text)
-        else:
-            text.write(str(what))
-        # A traceback's last line says what happened, its end is worth more than its beginning.
-        entry = text.getvalue().strip().encode()
-        if len(entry) > _ENTRY_MAX:
-            entry = entry[: _ENTRY_MAX // 4] + b" ... " + entry[-3 * _ENTRY_MAX // 4 :]
-        return entry + b"\n"
+            sys.print_exception(what, file)
+            return
+        what = what.strip()
+        if len(what) > _LINE_MAX:  # the end is worth more than the beginning
+            file.write(what[: _LINE_MAX // 4])
+            file.write(" ... ")
+            what = what[-3 * _LINE_MAX // 4 :]
+        file.write(what)
+        file.write("\n")
 
 
 def _size(path):
