@@ -238,6 +238,70 @@ def test_a_stray_task_that_dies_is_logged(target: Target) -> None:
     ) == (["KeyError('lost',)"], True)
 
 
+def test_a_task_that_was_cancelled_by_mistake_comes_back(target: Target) -> None:
+    starts, hungry, log = run(
+        target,
+        """
+        starts = 0
+
+        async def cancelled():
+            global starts
+            starts += 1
+            other = asyncio.create_task(for_ever())
+            await asyncio.sleep_ms(0)
+            other.cancel()
+            await other  # which ends this one, too
+
+        async def for_ever():
+            await asyncio.Event().wait()
+
+        async def main():
+            supervisor.start("cancelled", cancelled, alive_ms=5000)
+            await for_ms(2500)
+
+        asyncio.run(main())
+        result((starts, hungry(), log.lines[0]))
+        """,
+    )
+    assert starts == 2
+    assert hungry <= 1000
+    assert log == "task cancelled failed"
+
+
+def test_a_task_that_died_of_a_full_heap_comes_back(target: Target) -> None:
+    starts, hungry = run(
+        target,
+        """
+        import micropython
+
+        starts = 0
+
+        async def greedy():
+            global starts
+            starts += 1
+            await asyncio.sleep_ms(10)
+            micropython.heap_lock()  # as if there was not a byte left, until
+            bytearray(100)
+
+        class Log:
+            def write(self, what):
+                if isinstance(what, MemoryError):
+                    micropython.heap_unlock()  # ... it was reported
+
+        supervisor._log = Log()
+
+        async def main():
+            supervisor.start("greedy", greedy, alive_ms=5000)
+            await for_ms(2500)
+
+        asyncio.run(main())
+        result((starts, hungry()))
+        """,
+    )
+    assert starts == 2
+    assert hungry <= 1000
+
+
 def test_checking_in_allocates_nothing(target: Target) -> None:
     assert (
         run(

@@ -18,11 +18,13 @@ import time
 _FEED_MS = const(500)
 _DELAY_FIRST_MS = const(1000)
 _DELAY_MAX_MS = const(60000)
+_FAILURES = (Exception, asyncio.CancelledError)  # the latter by mistake: nobody cancels tasks
 _HEALTHY_MS = const(60000)  # having run for this long, a task's next failure counts as its first
 
 
 class _Task:
-    def __init__(self, factory, alive_ms):
+    def __init__(self, name, factory, alive_ms):
+        self.failed = "task %s failed" % name  # made now: there may be no memory when it is true
         self.factory = factory
         self.alive_ms = alive_ms
         self.watched = False
@@ -38,9 +40,9 @@ class Supervisor:
         self._tasks = {}
 
     def start(self, name, factory, alive_ms=0):
-        task = _Task(factory, alive_ms)
+        task = _Task(name, factory, alive_ms)
         self._tasks[name] = task
-        task.task = asyncio.create_task(self._keep(name, task))
+        task.task = asyncio.create_task(self._keep(task))
 
     def check_in(self, name):
         self._tasks[name].checked = time.ticks_ms()
@@ -67,7 +69,7 @@ class Supervisor:
                 return name
         return None
 
-    async def _keep(self, name, task):
+    async def _keep(self, task):
         delay = _DELAY_FIRST_MS
         while True:
             started = task.checked = time.ticks_ms()
@@ -75,8 +77,8 @@ class Supervisor:
             try:
                 await task.factory()
                 return
-            except Exception as error:
-                self._log.write("task %s failed" % name)
+            except _FAILURES as error:
+                self._log.write(task.failed)
                 self._log.write(error)
             finally:
                 task.watched = False
