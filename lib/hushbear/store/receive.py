@@ -16,6 +16,7 @@ from hushbear.store.names import DIRECTORY, TAG_SIZE, blocks_for, parse_part_nam
 from hushbear.wire import BUSY, DAMAGED, INBOX, MALFORMED, NOT_FOUND, RANGE
 
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
+_USELESS_MAX = const(16)  # parts removed at one start: their names are kept in memory till then
 _SYNC = const(16384)  # bytes between two flushes: a power cut can cost them, nothing confirmed
 _READ = const(512)  # bytes per read while hashing
 _READS = const(8)  # reads between two turns of the other tasks
@@ -50,8 +51,9 @@ class Receiver:
             if parsed is None or kind == DIRECTORY:
                 continue
             message_id, whole, tag = parsed
-            if not 0 < size <= whole:
-                useless.append(name)
+            if not 0 < size <= whole or len(self._parts) >= PARTS_MAX:
+                if len(useless) < _USELESS_MAX:
+                    useless.append(name)
             else:
                 self._parts.append(Part(name, message_id, whole, tag, size))
         for name in useless:
