@@ -7,10 +7,13 @@ demo: ## set up, then play the story: two messages, and a stranger who gets nowh
 test: ## set up, then check everything on every target
 	@tools/test
 
+bench: ## set up, then measure what the toy costs: instructions, memory, air time
+	@tools/bench
+
 setup: ## only set up, for demo and test
 	@tools/setup test
 
 clean: ## remove what set-up, demo and tests left in this directory
-	rm -rf .venv build demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build demo-out bench-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test setup clean
+.PHONY: help demo test bench setup clean

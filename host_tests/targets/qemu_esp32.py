@@ -135,7 +135,8 @@ class QemuEsp32(Target):
     def _image() -> pathlib.Path:
         return pathlib.Path(os.environ.get("HUSHBEAR_ESP32_IMAGE") or os.devnull)
 
-    def __init__(self) -> None:
+    def __init__(self, accel: tuple[str, ...] = ACCEL) -> None:
+        self._accel = accel
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="hushbear-")
         self._flash = pathlib.Path(self._directory.name) / "flash"
@@ -174,7 +175,7 @@ class QemuEsp32(Target):
         self._received = bytearray()
         self._process = subprocess.Popen(
             [
-                *(emulator, "-machine", "esp32", *ACCEL),
+                *(emulator, "-machine", "esp32", *self._accel),
                 *("-display", "none", "-monitor", "none"),
                 *("-drive", f"file={self._flash},if=mtd,format=raw"),
                 *("-global", "driver=timer.esp32.timg,property=wdt_disable,value=true"),

@@ -69,7 +69,9 @@ class QemuRiscv(Target):
             return "the firmware for it is not built: run tools/setup"
         return None
 
-    def __init__(self) -> None:
+    def __init__(self, options: str = "") -> None:
+        """`options` are more of the emulator's, such as "-icount shift=0"."""
+        self._options = options
         self._dut: QemuDut | None = None
 
     def _boot(self) -> None:
@@ -86,7 +88,8 @@ class QemuRiscv(Target):
             qemu_cli_args="-machine virt -bios none -display none -monitor none -serial stdio"
             " -semihosting-config enable=on,target=native"
             f" -kernel '{self.firmware_path()}'"
-            f" -device loader,file='{parameters}',addr={PARAMETERS:#x},force-raw=on",
+            f" -device loader,file='{parameters}',addr={PARAMETERS:#x},force-raw=on"
+            f" {self._options}",
             meta=meta,
         )
         self._log = open(qemu._logfile, "rb")
