@@ -17,7 +17,7 @@ from . import render
 from .figures import Figure, Row
 from .versions import versions
 
-SUBJECTS = ("kernels", "sounds", "crypto")
+SUBJECTS = ("kernels", "sounds", "crypto", "heap", "link", "toy", "size")
 WIDTH = 120  # columns that the table needs
 OUT = ROOT / "bench-out/bench.json"
 DOCUMENT = ROOT / "docs/bench.md"
@@ -39,7 +39,13 @@ def main() -> int:
         prog="tools/bench",
         description="Measure what the toy costs; print it, and write " + OUT.name,
     )
-    parser.add_argument("subject", nargs="*", choices=[[], *SUBJECTS], help="default: every one")
+    parser.add_argument(
+        "subject",
+        nargs="*",
+        choices=[[], *SUBJECTS],
+        metavar="subject",
+        help=f"{', '.join(SUBJECTS)}; default: every one",
+    )
     parser.add_argument(
         "--doc", action="store_true", help="write the table into docs/bench.md, too"
     )

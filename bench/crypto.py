@@ -59,15 +59,15 @@ buffer = bytearray({RECORD} + 16)
 nonce = bytes(12)
 encrypt = aes(bytes(range(32)), 1).encrypt
 """
-_HANDSHAKE = f"""
+_HANDSHAKE = """
 import gc
 from hushbear.crypto import noise
 noise.urandom = lambda n: scalar
 live = []
 gc.collect()
-while gc.mem_alloc() < {LIVE}:
-    live.append({{len(live): bytearray(20)}})
-gc.threshold({COLLECT})
+while gc.mem_alloc() < in_use:
+    live.append({len(live): bytearray(20)})
+gc.threshold(collect)
 
 def handshake():
     responder = noise.Responder(prologue, len(payload_1))
@@ -107,13 +107,17 @@ def _count(board: Board) -> Iterator[Row]:
 
     vector = _vector()
     sent = vector.pop("message_2")
-    message = board.run(_HANDSHAKE + "result(handshake())", vector)
+    busy, idle = {"in_use": LIVE, "collect": COLLECT}, {"in_use": 0, "collect": -1}
+    message = board.run(_HANDSHAKE + "result(handshake())", vector | busy)
     assert message == sent, "not the published handshake"
-    count = board.count("handshake()", _HANDSHAKE, vector)[0]
+    count, alone = (
+        board.count("handshake()", _HANDSHAKE, vector | heap)[0] for heap in (busy, idle)
+    )
     yield SESSION.on(
         board.name,
         count * NS_PER_INSTRUCTION / 1e9,
-        f"{count / 1e6:.1f} million instructions; {count / MHZ / 1e6:.2f} s if each took a cycle",
+        f"{count / 1e6:.0f} million instructions, in an empty heap {alone / 1e6:.0f};"
+        f" {count / MHZ / 1e6:.2f} s if each took a cycle",
     )
 
 

@@ -51,7 +51,7 @@ class Row:
         return {
             "what": self.figure.what,
             "where": self.where,
-            "value": self.value,
+            "value": None if self.value is None else round(self.value, 4),
             "unit": self.figure.unit,
             "target": self.target or None,
             "met": self.met,

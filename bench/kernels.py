@@ -7,7 +7,7 @@ from typing import cast
 
 from host_tests.targets.qemu_riscv import QemuRiscv
 from host_tests.targets.unix import Unix
-from host_tests.test_ima import BLOCK_ALIGN, BLOCK_SAMPLES
+from host_tests.test_ima import BLOCK_ALIGN, BLOCK_SAMPLES, INDEX_MOVES, STEPS
 
 from . import native, sounds
 from .counting import Board, on_boards
@@ -172,9 +172,6 @@ _RATIO = """
 from time import ticks_us
 from hushbear import ima
 
-steps = ima._STEPS
-moves = (-1, -1, -1, -1, 2, 4, 6, 8)
-
 def plain(block, out):
     value = (block[0] | block[1] << 8) ^ 0x8000
     value -= 0x8000
@@ -217,4 +214,5 @@ result(slow / shortest(lambda: ima.decode(block, 0, 256, out, 0)))
 
 def _ratio(target: Unix) -> Row:
     block = bytes((0, 0, 40, 0)) + bytes(range(252))
-    return RATIO.on(target.name, cast(float, target.run(_RATIO, args={"block": block})))
+    args = {"block": block, "steps": STEPS, "moves": INDEX_MOVES}
+    return RATIO.on(target.name, cast(float, target.run(_RATIO, args=args)))

@@ -43,7 +43,7 @@ def absent(rows: Iterable[Row]) -> list[str]:
         if row.value is None:
             whats.setdefault((row.where, row.beside), []).append(row.figure.what)
     return [
-        f"Not measured on {where}: {', '.join(found)}. There is {why}."
+        f"Not measured on {where}: {'; '.join(found)}. The reason: {why}."
         for (where, why), found in whats.items()
     ]
 

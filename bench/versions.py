@@ -43,7 +43,7 @@ def versions() -> dict[str, str]:
     if not Unix.missing():
         found["MicroPython (unix, qemu-riscv)"] = str(Unix().run(_ASK))
     if not QemuEsp32.missing():
-        found["image (qemu-esp32)"] = QemuEsp32._image().name
+        found["image (qemu-esp32)"] = os.path.basename(os.environ["HUSHBEAR_ESP32_IMAGE"])
         emulator = os.environ.get("HUSHBEAR_QEMU_XTENSA") or "qemu-system-xtensa"
         found["qemu-system-xtensa"] = _said(emulator, "--version")
     return found
