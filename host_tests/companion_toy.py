@@ -274,11 +274,15 @@ class PhoneStream:
         self.over = True
         self.event.set()
 
+    def write_size(self) -> int:
+        return 100
+
     async def write(self, data: bytes) -> None:
         if self.over:
             raise LinkLost("The link to the toy was lost.")
-        for at in range(0, len(data), 100):
-            self.link.to_toy.feed_data(data[at : at + 100])
+        size = self.write_size()
+        for at in range(0, len(data), size):
+            self.link.to_toy.feed_data(data[at : at + size])
         await asyncio.sleep(0)
 
     async def read(self) -> bytes:

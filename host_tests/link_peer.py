@@ -49,6 +49,7 @@ class Peer:
         self.arrived = self
         self.overrun = False
         self.connected = True
+        self.value_size = 244
         self.sent = []
 
     def widen(self):
@@ -81,7 +82,7 @@ def serve(services, arrivals, gate=None):
     # Return (what the toy sent, why the session ended).
     gc.collect()
     peer = Peer(list(arrivals))
-    session = Session(peer, Frame(), Frame())
+    session = Session(peer, Frame())
     requests = Requests(services)
 
     async def run():

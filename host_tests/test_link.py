@@ -43,7 +43,7 @@ def converse(target: Target, phone: Phone) -> tuple[Records, str, list[object], 
 
 def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
     phone = Phone()
-    data = message(7, 12)
+    data = message(7, 14)
     phone.record(wire.STATUS, 1)
     phone.record(wire.TIME, 2, struct.pack(wire.TIME_BODY, 1_800_000_000, 60))
     phone.record(wire.SEND, 3, send_request(data))
@@ -57,7 +57,7 @@ def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
     phone.record(wire.FETCHED, 7, b"%016d" % 5)
     records, why, inbox, outbox = converse(target, phone)
     assert why == "the phone left"
-    assert inbox == [(7, 12, 0)]
+    assert inbox == [(7, 14, 0)]
     assert outbox == [(5, 9, 1)]
 
     answers = {tag: body for kind, tag, body in records if kind & wire.RESPONSE}
@@ -71,10 +71,10 @@ def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
     fetched = [body for kind, tag, body in records if kind == wire.DATA and tag == 6]
     assert [struct.unpack_from(wire.DATA_HEAD, piece)[0] for piece in fetched] == [
         0,
-        512,
-        1024,
+        708,
+        1416,
         1500,
-        2012,
+        2208,
     ]
     assert b"".join(piece[4:] for piece in fetched) == own
     assert (wire.END, 6, hashlib.sha256(own).digest()) in records
@@ -93,7 +93,7 @@ def test_a_fetch_goes_on_where_the_last_one_ended(target: Target) -> None:
 
 
 def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) -> None:
-    data = message(3, 10)
+    data = message(3, 20)
     first = Phone()
     first.record(wire.SEND, 1, send_request(data))
     first.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:500])
@@ -116,7 +116,7 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
         sessions=[first.arrivals, second.arrivals, again.arrivals],
     )
     (_, second_sent, again_sent), inbox = cast(tuple[list[list[bytes]], object], sent)
-    assert inbox == [(3, 10, 0)]
+    assert inbox == [(3, 20, 0)]
     offer = second.read(second_sent)[0][2]
     assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (500, 500 + wire.WINDOW)
     offer, commit = [body for _, _, body in again.read(again_sent)]

@@ -327,7 +327,7 @@ class _Sending(_Movement):
         deadline = loop.time() + stall
         while offset < size:
             if offset < limit:
-                piece = self._content[offset : min(offset + wire.DATA_MAX, limit)]
+                piece = self._content[offset : min(offset + session.data_size(), limit)]
                 await session.send(wire.DATA, tag, struct.pack(wire.DATA_HEAD, offset) + piece)
                 offset += len(piece)
                 deadline = loop.time() + stall

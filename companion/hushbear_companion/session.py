@@ -32,6 +32,9 @@ class Stream(Protocol):
     def read_nowait(self) -> bytes:
         """Return what has come, perhaps nothing."""
 
+    def write_size(self) -> int:
+        """Return how many bytes cross at once: writes of a multiple of it waste nothing."""
+
     async def close(self) -> None:
         """End the connection. Never raises LinkLost."""
 
@@ -115,6 +118,10 @@ class Session:
         """Send one record."""
         self._must_be_ready()
         await self._write(frame(self._tx.seal(pack_record(kind, tag, body))))
+
+    def data_size(self) -> int:
+        """Return how many message bytes to put into a DATA record, but for the last one."""
+        return int(wire.data_size(self._stream.write_size()))
 
     async def receive(self, seconds: float) -> Record:
         """Return the next record, or raise LinkLost when none comes in `seconds`."""

@@ -18,7 +18,7 @@ from bumble import att, hci, ll
 from bumble.device import AdvertisingType, Connection, Device, LegacyAdvertiser
 from bumble.host import Host
 
-from .air import Air
+from .air import ATT_VALUE_HEADER, L2CAP_HEADER, Air
 from .bus import Bus, Channel
 from .controller import ADVERTISING_UNIT, AirController
 from .device import ble_ops as op
@@ -63,6 +63,7 @@ class ToyBle:
             )
         self.notify_buffers = notify_buffers
         self.event_buffers = event_buffers
+        self.value_bytes = 0  # of characteristic values so far, written and notified
         self.device = Device(
             name="MPY ESP32",
             address=air.random_address(),
@@ -292,6 +293,7 @@ class ToyBle:
         return value
 
     def _write(self, connection: Connection, handle: int, value: bytes) -> Awaitable[object]:
+        self.value_bytes += len(value)
         head = struct.pack("<HH", connection.handle - 1, handle)
         return self._event(op.WRITTEN, head + value)
 
@@ -314,8 +316,10 @@ class ToyBle:
         return len(self._pending) + waiting < self.event_buffers
 
     def _on_pdu_sent(self, handle: int, pdu: bytes) -> None:
-        notification = pdu[2:5] == b"\x04\x00\x1b"  # the ATT channel, the opcode
-        if notification and self._waiting.get(handle - 1):
+        if pdu[2:5] != b"\x04\x00\x1b":  # the ATT channel, the opcode of a notification
+            return
+        self.value_bytes += len(pdu) - L2CAP_HEADER - ATT_VALUE_HEADER
+        if self._waiting.get(handle - 1):
             self._waiting[handle - 1] -= 1
 
     def _on_connection(self, connection: Connection) -> None:

@@ -27,10 +27,12 @@ HANDSHAKE_SIZE = 48  # bytes of each handshake message: X25519 public key, tag
 TAG_SIZE = 16
 FRAME_HEAD = "<H"
 RECORD_HEAD = "<BB"  # kind, tag
-DATA_MAX = 512  # message bytes in one DATA record
-RECORD_MAX = 2 + 4 + DATA_MAX
-FRAME_MAX = 2 + RECORD_MAX + TAG_SIZE  # bytes of the stream that one frame takes
-WINDOW = 4 * DATA_MAX  # message bytes the toy lets a phone send ahead
+FRAME_MAX = 732  # bytes of the stream that one frame takes: three packets of 244
+RECORD_MAX = FRAME_MAX - 2 - TAG_SIZE
+DATA_MAX = RECORD_MAX - 2 - 4  # message bytes in one DATA record
+# Message bytes the toy lets a phone send ahead: more than cross in two connection events, so that
+# the phone has something to send until the next GRANT is there.
+WINDOW = 4 * DATA_MAX + 464
 
 # Kinds
 RESPONSE = 0x80
@@ -112,3 +114,9 @@ RECORD_MAX_S = (1, 60)  # what the longest recording may be set to
 DAY_MINUTES = 24 * 60
 
 CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty at the end
+
+
+def data_size(value_size):
+    """Return how many message bytes to put into a DATA record, so that its frame is a whole number
+    of characteristic values of `value_size` bytes: a rest would take a packet of its own."""
+    return FRAME_MAX // value_size * value_size - (FRAME_MAX - DATA_MAX)

@@ -20,8 +20,7 @@ class Link:
         self._requests = Requests(services)
         self._radio = radio
         self._gate = Gate()
-        self._incoming = Frame()
-        self._outgoing = Frame()
+        self._frame = Frame()
 
     @property
     def transferring(self):
@@ -31,7 +30,7 @@ class Link:
         await self._radio.run(self._serve, check_in)
 
     async def _serve(self, peer):
-        session = Session(peer, self._incoming, self._outgoing)
+        session = Session(peer, self._frame)
         try:
             psks = [psk for _, psk in self._keys.psks()]
             await session.run(psks, self._gate, self._requests.handle)

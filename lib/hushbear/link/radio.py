@@ -29,10 +29,8 @@ _IRQ_MTU_EXCHANGED = const(21)
 _CONNECTIONS = const(3)
 _ADVERTISE_US = const(200_000)
 _ATT_HEAD = const(3)  # bytes of the MTU that a notification's own header takes
-_L2CAP_HEAD = const(4)
-_PACKET = const(251)  # bytes of the longest link-layer packet
 _MTU_DEFAULT = const(23)
-_MTU = const(512)
+_MTU = const(247)  # a value of 244 bytes and its heads are one link-layer packet
 _ADDRESS_RANDOM = const(1)  # a new one each time that it is set
 _ADDRESS_MS = const(600_000)
 _ENOMEM = const(12)
@@ -41,9 +39,9 @@ _RETRY_MS_MAX = const(64)
 _STALLED_MS = const(6000)  # no notification accepted for so long: the peer is gone
 
 # A request, and the GRANTs of a download that the toy has not come to read yet.
-_RX_SIZE = const(256)
-# What a phone may send ahead (wire.WINDOW in whole DATA frames), and a request behind it.
-_RX_SIZE_UPLOAD = const(4 * 536 + 128)
+_RX_SIZE = const(192)
+# In an upload, beside wire.WINDOW: the heads of its records, and a request behind them.
+_RX_HEADS = const(256)
 
 _IDLE_MS = const(3000)
 
@@ -55,13 +53,6 @@ _FLAG_NOTIFY = const(0x0010)
 _ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + bytes(
     reversed(bytes.fromhex(wire.SERVICE_UUID.replace("-", "")))
 )
-
-
-def _value_size(mtu):
-    # Whole packets where the MTU allows: the rest of a value would take one nearly empty.
-    heads = _L2CAP_HEAD + _ATT_HEAD
-    whole = (mtu + _L2CAP_HEAD) // _PACKET * _PACKET
-    return whole - heads if whole else mtu - _ATT_HEAD
 
 
 class Peer:
@@ -139,7 +130,7 @@ class Radio:
     """The peripheral: calls `serve(peer)` in a task of its own for each connection."""
 
     def __init__(self):
-        self.rx_upload = Ring(bytearray(_RX_SIZE_UPLOAD))
+        self.rx_upload = Ring(bytearray(wire.WINDOW + _RX_HEADS))
         self.upload_owner = None  # the peer that receives into it
         self._peers = [Peer(self) for _ in range(_CONNECTIONS)]
         self._changed = asyncio.ThreadSafeFlag()
@@ -173,7 +164,7 @@ class Radio:
             elif event == _IRQ_MTU_EXCHANGED:
                 peer = self._peer(data[0])
                 if peer:
-                    peer.value_size = _value_size(max(_MTU_DEFAULT, min(data[1], _MTU)))
+                    peer.value_size = max(_MTU_DEFAULT, min(data[1], _MTU)) - _ATT_HEAD
         except Exception:
             self._changed.set()
 

@@ -43,7 +43,7 @@ class Requests:
         return bool(self._upload or self._downloads)
 
     async def handle(self, session, kind, tag, body):
-        """Act on one record of an authenticated phone."""
+        """Act on one record of an authenticated phone. The caller holds the session's frame."""
         if kind == wire.DATA:
             await self._data(session, tag, body)
         elif kind == wire.GRANT:
@@ -65,16 +65,19 @@ class Requests:
 
     async def _answer(self, session, kind, tag, work):
         """Await `work` and respond with what it returns, or with why it failed."""
+        status, answer = await self._outcome(work)
+        if answer is not None:
+            await self._respond(session, kind, tag, status, answer)
+
+    async def _outcome(self, work):
+        """Await `work` and return (status, what it returned, or b"" where it failed)."""
         try:
-            answer = await work
+            return wire.OK, await work
         except (Refused, StoreError) as error:
-            await self._respond(session, kind, tag, error.status)
+            return error.status, b""
         except (OSError, MemoryError) as error:
             self._services.crashlog.write(error)
-            await self._respond(session, kind, tag, wire.FAILED)
-        else:
-            if answer is not None:
-                await self._respond(session, kind, tag, wire.OK, answer)
+            return wire.FAILED, b""
 
     async def _respond(self, session, kind, tag, status, body=b""):
         await session.send(kind | wire.RESPONSE, tag, bytes((status,)) + body)
@@ -116,17 +119,19 @@ class Requests:
 
     async def _list(self, session, tag, body):
         box, after = _fields(wire.LIST_REQUEST, body)
-        answer = bytearray(wire.ENTRIES_MAX * wire.ENTRY_SIZE)
-        at = 0
-        for e in self._services.store.entries(_box(box), after):
+        entries = self._services.store.entries(_box(box), after)
+        answer = session.frame.body  # a buffer of its own would be hard to find room for
+        answer[0] = wire.OK
+        at = 1
+        for e in entries:
             flags = wire.DONE if e.done else 0
             struct.pack_into(
                 wire.ENTRY, answer, at, e.sequence, e.id, e.sender, e.size, e.time, flags
             )
             at += wire.ENTRY_SIZE
-            if at == len(answer):
+            if at + wire.ENTRY_SIZE > len(answer):
                 break
-        return memoryview(answer)[:at]
+        await session.send_body(wire.LIST | wire.RESPONSE, tag, at)
 
     async def _send(self, session, tag, body):
         message_id, size, digest = _fields(wire.SEND_REQUEST, body)
@@ -162,8 +167,11 @@ class Requests:
             self.forget(upload.session)
             raise
         upload.offset += size
-        grant = struct.pack(wire.GRANT_BODY, upload.limit)
-        await upload.session.send(wire.GRANT, upload.tag, grant)
+        # Once for all that has arrived: not while another record is waiting.
+        if upload.due() and upload.session.peer.rx.used() < wire.FRAME_MAX:
+            upload.grant()
+            grant = struct.pack(wire.GRANT_BODY, upload.limit)
+            await upload.session.send(wire.GRANT, upload.tag, grant)
 
     async def _commit(self, session, tag, body):
         (message_id,) = _fields(wire.MESSAGE_ID, body)
@@ -185,10 +193,15 @@ class Requests:
 
     async def _download(self, download):
         session, tag = download.session, download.tag
+        lock = session.frame.lock
         try:
             size = struct.pack(wire.FETCH_RESPONSE, download.size)
-            await self._respond(session, wire.FETCH, tag, wire.OK, size)
-            await self._answer(session, wire.FETCH, tag, download.run())
+            async with lock:
+                await self._respond(session, wire.FETCH, tag, wire.OK, size)
+            status, _ = await self._outcome(download.run())
+            if status:
+                async with lock:
+                    await self._respond(session, wire.FETCH, tag, status)
         except SessionOver:
             pass  # The session's own task sees it too, and ends the session.
         finally:
@@ -219,9 +232,10 @@ class Requests:
 
     async def _crashlog(self, session, tag, body):
         (offset,) = _fields(wire.CRASHLOG_REQUEST, body)
-        text = bytearray(wire.DATA_MAX)
-        size = self._services.crashlog.read(offset, text)
-        return memoryview(text)[:size]
+        answer = session.frame.body
+        answer[0] = wire.OK
+        size = self._services.crashlog.read(offset, answer[1:])
+        await session.send_body(wire.CRASHLOG | wire.RESPONSE, tag, 1 + size)
 
     async def _clear_crashlog(self, session, tag, body):
         _fields("", body)

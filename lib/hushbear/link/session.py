@@ -20,7 +20,9 @@ _SEALED_MIN = const(18)  # kind, tag, authentication tag
 
 
 class Frame:
-    """A buffer for one frame, to be used by one task at a time. `body` views its record's body."""
+    """The one buffer for a frame, in or out, of all sessions: it belongs to the task that holds
+    `lock`. `body` views its record's body.
+    """
 
     def __init__(self):
         self.buffer = bytearray(wire.FRAME_MAX)
@@ -30,18 +32,18 @@ class Frame:
 
 
 class Session:
-    """One phone's session over `peer`. The frames `incoming` and `outgoing` are shared by all."""
+    """One phone's session over `peer`."""
 
-    def __init__(self, peer, incoming, outgoing):
+    def __init__(self, peer, frame):
         self.peer = peer
-        self.outgoing = outgoing
-        self._incoming = incoming
+        self.frame = frame
         self._rx = None
         self._tx = None
 
     async def run(self, psks, gate, handle):
         """Run the handshake with whichever of `psks` the phone holds, then `await handle(self,
-        kind, tag, body)` for each record. Ends by raising SessionOver.
+        kind, tag, body)` for each record, which holds the frame: `body` lasts until it sends.
+        Ends by raising SessionOver.
 
         A phone counts as authenticated once its first record opened: before that, it may be a
         recording of another day's handshake.
@@ -51,7 +53,7 @@ class Session:
             async with gate:
                 await self._respond(psks)
             await self._within(left, _SEALED_MIN, wire.RECORD_MAX + wire.TAG_SIZE)
-            async with self._incoming.lock:
+            async with self.frame.lock:
                 record = self._open()
                 gate.succeeded()
                 await handle(self, *record)
@@ -62,7 +64,7 @@ class Session:
         while True:
             await asyncio.sleep_ms(0)  # A phone that always has more must not hold up the others.
             await self._frame(_SEALED_MIN, wire.RECORD_MAX + wire.TAG_SIZE)
-            async with self._incoming.lock:
+            async with self.frame.lock:
                 await handle(self, *self._open())
 
     async def _within(self, budget, shortest, longest):
@@ -94,15 +96,16 @@ class Session:
 
     def _take(self):
         rx = self.peer.rx
-        frame = self._incoming
+        frame = self.frame
         rx.get(frame.buffer, 0, _LENGTH)
         size = frame.buffer[0] | frame.buffer[1] << 8
         rx.get(frame.buffer, _LENGTH, size)
         return size
 
     async def _respond(self, psks):
-        async with self._incoming.lock:
-            message = bytes(self._incoming.view[_LENGTH : _LENGTH + self._take()])
+        frame = self.frame
+        async with frame.lock:
+            message = bytes(frame.view[_LENGTH : _LENGTH + self._take()])
         responder = noise.Responder(wire.PROLOGUE)
         for psk in psks:
             if responder.read_1(psk, message):
@@ -116,27 +119,27 @@ class Session:
             raise SessionOver(str(error))
         reply = responder.write_2()
         self._rx, self._tx = responder.split()
-        async with self.outgoing.lock:
-            struct.pack_into(wire.FRAME_HEAD, self.outgoing.buffer, 0, len(reply))
-            self.outgoing.view[_LENGTH : _LENGTH + len(reply)] = reply
-            await self.peer.send(self.outgoing.view[: _LENGTH + len(reply)])
+        async with frame.lock:
+            struct.pack_into(wire.FRAME_HEAD, frame.buffer, 0, len(reply))
+            frame.view[_LENGTH : _LENGTH + len(reply)] = reply
+            await self.peer.send(frame.view[: _LENGTH + len(reply)])
 
     def _open(self):
-        size = self._rx.open(self._incoming.buffer, _LENGTH, self._take())
+        frame = self.frame
+        size = self._rx.open(frame.buffer, _LENGTH, self._take())
         if size < 0:
             raise SessionOver("record does not open")
-        kind, tag = struct.unpack_from(wire.RECORD_HEAD, self._incoming.buffer, _LENGTH)
-        return kind, tag, self._incoming.view[_BODY : _LENGTH + size]
+        kind, tag = struct.unpack_from(wire.RECORD_HEAD, frame.buffer, _LENGTH)
+        return kind, tag, frame.view[_BODY : _LENGTH + size]
 
-    async def send(self, kind, tag, body=b""):
-        """Send one record."""
-        async with self.outgoing.lock:
-            self.outgoing.body[: len(body)] = body
-            await self.send_body(kind, tag, len(body))
+    async def send(self, kind, tag, body):
+        """Send one record. The caller holds the frame."""
+        self.frame.body[: len(body)] = body
+        await self.send_body(kind, tag, len(body))
 
     async def send_body(self, kind, tag, size):
-        """Send `size` bytes of `outgoing.body` as a record. The caller holds `outgoing.lock`."""
-        frame = self.outgoing
+        """Send `size` bytes of the frame's body as a record."""
+        frame = self.frame
         struct.pack_into(wire.RECORD_HEAD, frame.buffer, _LENGTH, kind, tag)
         sealed = self._tx.seal(frame.buffer, _LENGTH, _BODY - _LENGTH + size)
         struct.pack_into(wire.FRAME_HEAD, frame.buffer, 0, sealed)

@@ -10,6 +10,7 @@ import struct
 from hushbear import wire
 
 _OFFSET = const(4)  # bytes of a DATA record's own head
+_GRANT_MIN = const(1024)  # message bytes that a GRANT allows at least
 
 
 class Upload:
@@ -21,10 +22,16 @@ class Upload:
         self.message_id = message_id
         self.size = size
         self.offset = offset
+        self.grant()
 
-    @property
-    def limit(self):
-        return min(self.size, self.offset + wire.WINDOW)
+    def grant(self):
+        """Let the phone go on, up to `limit`."""
+        self.limit = min(self.size, self.offset + wire.WINDOW)
+
+    def due(self):
+        """Whether it is worth a GRANT."""
+        more = self.offset + wire.WINDOW - self.limit
+        return self.limit < self.size and more >= _GRANT_MIN
 
     def fits(self, offset, size):
         """Whether `size` > 0 bytes at `offset` continue the upload within its limit."""
@@ -59,9 +66,10 @@ class Download:
     async def run(self):
         """Send what is left, up to the end or to `stop`."""
         session = self.session
-        frame = session.outgoing
+        frame = session.frame
         digest = hashlib.sha256()
         chunk = frame.body[_OFFSET : _OFFSET + wire.DATA_MAX]
+        whole = wire.data_size(session.peer.value_size)
         at = 0
         while at < self.size and not self._stopped:
             # A resumed download reads what the phone has already: the digest is of the whole.
@@ -73,7 +81,7 @@ class Download:
                 return
             async with frame.lock:
                 end = min(self.size, self._limit) if sending else self._offset
-                piece = chunk[: min(wire.DATA_MAX, end - at)]
+                piece = chunk[: min(whole, end - at)]
                 size = self._reader.readinto(piece)
                 if not size:
                     raise OSError("message file is shorter than it was")
@@ -83,5 +91,6 @@ class Download:
                     await session.send_body(wire.DATA, self.tag, _OFFSET + size)
             at += size
             await asyncio.sleep_ms(0)
-        if not self._stopped:
-            await session.send(wire.END, self.tag, digest.digest())
+        async with frame.lock:
+            if not self._stopped:
+                await session.send(wire.END, self.tag, digest.digest())
