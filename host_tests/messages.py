@@ -13,6 +13,7 @@ import numpy.typing as npt
 from host_tests.ffmpeg import FFMPEG
 from host_tests.virtual import VirtualToy
 from hushbear import container
+from hushbear_companion.records import Box
 
 Pcm = npt.NDArray[np.int16]
 
@@ -106,10 +107,14 @@ async def give(toy: VirtualToy, *contents: bytes) -> None:
 
 async def outbox(toy: VirtualToy) -> list[bytes]:
     """Return the messages the toy has recorded, oldest first."""
+    return await stored(toy, Box.OUTBOX)
+
+
+async def stored(toy: VirtualToy, box: Box) -> list[bytes]:
+    """Return the messages in a box, oldest first."""
     source = STORE + (
-        "from hushbear import wire\n"
-        "for entry in store.entries(wire.OUTBOX):\n"
-        "    with store.open(wire.OUTBOX, entry.id) as file:\n"
+        f"for entry in store.entries({box:d}):\n"
+        f"    with store.open({box:d}, entry.id) as file:\n"
         "        buf = bytearray(255)\n"
         "        while n := file.readinto(buf):\n"
         "            print('>', binascii.b2a_base64(memoryview(buf)[:n]).decode().strip())\n"

@@ -14,6 +14,7 @@ import dataclasses
 import math
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from bumble import hci, ll
@@ -67,6 +68,7 @@ class Air(LocalLink):  # type: ignore[misc]
         self.random = random.Random(self.model.seed)
         self.stations: list[AirController] = []  # in order of joining: a set has no order
         self.connections: list[AirConnection] = []
+        self.on_connection: Callable[[AirConnection], None] = lambda _: None
 
     def add_controller(self, controller: AirController) -> None:
         self.stations.append(controller)
@@ -115,6 +117,7 @@ class Air(LocalLink):  # type: ignore[misc]
         """A central answered an advertisement: both ends have a connection from now on."""
         connection = AirConnection(self, central, advertisement)
         self.connections.append(connection)
+        self.on_connection(connection)
 
 
 class AirConnection:
@@ -180,7 +183,8 @@ class AirConnection:
                 end.lost(reason)
 
     def drop(self, after: int = 0) -> None:
-        """Lose the connection when `after` more packets have crossed, either way together."""
+        """Lose the connection when `after` more packets have crossed, either way together, and
+        have been acted upon: at the event after them."""
         if after > 0:
             self._packets_left = after
         else:
@@ -204,11 +208,15 @@ class AirConnection:
 
     def _event(self) -> None:
         self._event_timer = None
-        if self.reachable:
+        if self._packets_left == 0:
+            self.drop()
+        elif self.reachable:
             packets = max(1, self.air.model.packets // max(1, self.air.busy(self)))
             for end in (self.central, self.peripheral):
                 self._send(end, packets)
-        if not self.closed and (self.central.queue or self.peripheral.queue):
+        if not self.closed and (
+            self.central.queue or self.peripheral.queue or self._packets_left == 0
+        ):
             self._schedule()
 
     def _send(self, end: End, packets: int) -> None:
@@ -218,15 +226,13 @@ class AirConnection:
         model, chance = self.air.model, self.air.random
         crossed: deque[Packet] = deque()
         for _ in range(packets):
-            if not end.queue or not peer.can_receive(len(crossed)):
+            if not end.queue or not peer.can_receive(len(crossed)) or self._packets_left == 0:
                 break
             if model.loss and chance.random() < model.loss:
                 continue  # the next packet of this event is the same one again
             crossed.append(end.queue.popleft())
             if self._packets_left is not None:
                 self._packets_left -= 1
-                if self._packets_left <= 0:
-                    break
         if crossed:
             end.sent(crossed)
             if model.latency:
@@ -234,5 +240,3 @@ class AirConnection:
                 self._loop.call_later(model.latency, peer.receive, crossed)
             else:
                 peer.receive(crossed)
-        if self._packets_left is not None and self._packets_left <= 0:
-            self.lose(hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
