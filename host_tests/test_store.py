@@ -105,6 +105,37 @@ def test_a_message_that_was_deleted_is_not_taken_again(target: Target) -> None:
     ) == (560, 304, 0, [])
 
 
+def test_asking_for_a_deleted_message_leaves_no_file_open(target: Target) -> None:
+    """One left to the garbage collector is closed in the middle of whatever else littlefs does."""
+    assert run(
+        target,
+        """
+        from hushbear.store import gone
+
+        opened = []
+
+        def spy(*args):
+            opened.append(open(*args))
+            return opened[-1]
+
+        new_flash(64)
+        store = boot()
+        receive(store, 1, 2)
+        store.delete(INBOX, make_id(1))
+        gone.open = spy
+        Message(1, 2).offer_to(store)
+        left_open = 0
+        for file in opened:
+            try:
+                file.tell()
+                left_open += 1
+            except (OSError, ValueError):
+                pass
+        result((len(opened) > 0, left_open))
+        """,
+    ) == (True, 0)
+
+
 def test_a_deletion_that_was_cut_short_is_finished_at_the_next_start(target: Target) -> None:
     assert run(
         target,

@@ -49,10 +49,10 @@ class Gone:
                 yield found
 
     def __contains__(self, message_id):
-        for found in self.ids():
-            if found == message_id:
-                return True
-        return False
+        here = False
+        for found in self.ids():  # to the end, which closes the file
+            here = here or found == message_id
+        return here
 
     def remember(self, message_id, sequence):
         """Note a deleted id (None: only the next sequence number), durably."""
