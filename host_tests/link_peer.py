@@ -50,6 +50,7 @@ class Peer:
         self.overrun = False
         self.connected = True
         self.value_size = 244
+        self.connection = 1
         self.sent = []
 
     def widen(self):
@@ -65,7 +66,7 @@ class Peer:
         else:
             self.connected = False
 
-    async def send(self, data):
+    async def send(self, data, connection):
         self.sent.append(bytes(data))
 
 

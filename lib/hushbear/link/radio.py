@@ -63,6 +63,7 @@ class Peer:
         self._rx_small = Ring(bytearray(_RX_SIZE))
         self.arrived = asyncio.ThreadSafeFlag()  # set whenever rx has grown or the link has ended
         self.task = None
+        self.connection = 0  # counts them: what is left of one must not be sent in the next
         self._begin(None)
 
     def _begin(self, conn):
@@ -73,6 +74,7 @@ class Peer:
         self.rx.clear()
         self.value_size = _MTU_DEFAULT - _ATT_HEAD
         self.overrun = False  # the phone sent more than it was allowed to
+        self.connection += 1
         self.conn = conn
 
     def widen(self):
@@ -95,7 +97,7 @@ class Peer:
     def connected(self):
         return self.conn is not None
 
-    async def send(self, data):
+    async def send(self, data, connection):
         """Send `data`, a memoryview, in notifications as large as the MTU allows.
 
         Raises SessionOver, also where the stack takes nothing for 6 s.
@@ -105,7 +107,7 @@ class Peer:
         stalled = 0
         while at < len(data):
             piece = data[at : at + self.value_size]
-            if not self.connected:
+            if not self.connected or self.connection != connection:
                 raise SessionOver("the phone left")
             try:
                 self._radio.notify(self.conn, piece)

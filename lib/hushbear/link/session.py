@@ -37,6 +37,7 @@ class Session:
     def __init__(self, peer, frame):
         self.peer = peer
         self.frame = frame
+        self._connection = peer.connection
         self._rx = None
         self._tx = None
 
@@ -122,7 +123,7 @@ class Session:
         async with frame.lock:
             struct.pack_into(wire.FRAME_HEAD, frame.buffer, 0, len(reply))
             frame.view[_LENGTH : _LENGTH + len(reply)] = reply
-            await self.peer.send(frame.view[: _LENGTH + len(reply)])
+            await self.peer.send(frame.view[: _LENGTH + len(reply)], self._connection)
 
     def _open(self):
         frame = self.frame
@@ -143,4 +144,4 @@ class Session:
         struct.pack_into(wire.RECORD_HEAD, frame.buffer, _LENGTH, kind, tag)
         sealed = self._tx.seal(frame.buffer, _LENGTH, _BODY - _LENGTH + size)
         struct.pack_into(wire.FRAME_HEAD, frame.buffer, 0, sealed)
-        await self.peer.send(frame.view[: _LENGTH + sealed])
+        await self.peer.send(frame.view[: _LENGTH + sealed], self._connection)

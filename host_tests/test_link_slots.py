@@ -1,0 +1,44 @@
+"""The toy serves three phones, one after the other on the same slots: nobody inherits anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from host_tests.quick_link import run
+from host_tests.targets import Target
+
+pytestmark = pytest.mark.targets("unix")
+
+
+def test_what_a_lost_link_cut_short_does_not_go_on_in_the_next_connection(target: Target) -> None:
+    assert run(
+        target,
+        """
+        new_flash(64)
+        toy = Toy()
+        record(toy.store, 5, 9)
+
+
+        async def main():
+            asyncio.create_task(toy.link.run())
+            await asyncio.sleep_ms(10)
+            first, second = Phone(1), Phone(1)
+            first.connect()
+            first.write(hello)
+            first.say(wire.FETCH, 1, struct.pack("<16sII", make_id(5), 0, 1024))
+            while not first.heard:
+                await asyncio.sleep_ms(0)
+            first.deaf = True  # the stack's buffers are full when the link is lost
+            await asyncio.sleep_ms(500)
+            ble.gap_disconnect(1)
+            await asyncio.sleep_ms(1)
+            second.connect()
+            second.write(hello)
+            second.say(wire.STATUS, 7)
+            await asyncio.sleep_ms(500)
+            result(([record[:2] for record in second.heard], toy.wrong))
+
+
+        asyncio.run(main())
+        """,
+    ) == ([(0x81, 7)], [])
