@@ -10,6 +10,42 @@ from host_tests.targets import Target
 pytestmark = pytest.mark.targets("unix")
 
 
+def test_an_upload_whose_link_was_lost_does_not_keep_the_others_from_sending(
+    target: Target,
+) -> None:
+    assert run(
+        target,
+        """
+        new_flash(64)
+        toy = Toy()
+
+
+        async def main():
+            asyncio.create_task(toy.link.run())
+            await asyncio.sleep_ms(10)
+            mother, father = Phone(1), Phone(2)
+            for phone, n in ((mother, 1), (father, 2)):
+                phone.connect()
+                phone.write(hello)
+                phone.say(wire.STATUS, 1)
+            await asyncio.sleep_ms(100)
+            message = Message(2, 9)
+            offer = struct.pack("<16sI32s", message.id, message.size, message.digest())
+            father.say(wire.SEND, 2, offer)
+            await asyncio.sleep_ms(100)
+            father.write(b"half a frame")
+            ble.gap_disconnect(2)
+            await asyncio.sleep_ms(100)
+            mother.say(wire.SEND, 2, offer)
+            await asyncio.sleep_ms(100)
+            result([body[0] for kind, _, body in mother.heard if kind == wire.SEND | wire.RESPONSE])
+
+
+        asyncio.run(main())
+        """,
+    ) == [0]
+
+
 def test_what_a_lost_link_cut_short_does_not_go_on_in_the_next_connection(target: Target) -> None:
     assert run(
         target,

@@ -252,5 +252,6 @@ class Radio:
             peer.close()
             while peer.connected:  # The slot is free only when the stack has said so.
                 await peer.arrived.wait()
+            peer._begin(None)  # what nobody read is not left in the ring that all share
             peer.task = None
             self._changed.set()
