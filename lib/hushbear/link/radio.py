@@ -113,7 +113,7 @@ class Peer:
                 self._radio.notify(self.conn, piece)
             except OSError as error:
                 if error.errno != _ENOMEM or stalled >= _STALLED_MS:
-                    raise SessionOver("the phone takes nothing") from error
+                    raise SessionOver("the phone takes nothing")
                 await asyncio.sleep_ms(pause)
                 stalled += pause
                 pause = min(2 * pause, _RETRY_MS_MAX)
