@@ -124,6 +124,29 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
     assert commit == bytes([wire.OK])
 
 
+def test_a_commit_of_another_message_keeps_what_came_of_this_one(target: Target) -> None:
+    data = message(3, 10)
+    first = Phone()
+    first.record(wire.SEND, 1, send_request(data))
+    first.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:500])
+    first.record(wire.COMMIT, 2, bytes(16))
+    second = Phone()
+    second.record(wire.SEND, 1, send_request(data))
+    sent = run(
+        target,
+        """
+        flash = new_flash(256)
+        serve(new_services(), first)
+        restart(flash)  # the power fails
+        result(serve(new_services(), second)[0])
+        """,
+        first=first.arrivals,
+        second=second.arrivals,
+    )
+    ((_, _, offer),) = second.read(cast(list[bytes], sent))
+    assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (500, 500 + wire.WINDOW)
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [

@@ -175,8 +175,11 @@ class Requests:
 
     async def _commit(self, session, tag, body):
         (message_id,) = _fields(wire.MESSAGE_ID, body)
-        if self._upload and self._upload.session is not session:
+        upload = self._upload
+        if upload and upload.session is not session:
             raise Refused(wire.BUSY)
+        if upload and upload.message_id != message_id:
+            self.forget(session)
         self._upload = None
         await self._services.store.commit(message_id)
         return b""
