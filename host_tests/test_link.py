@@ -147,6 +147,27 @@ def test_a_commit_of_another_message_keeps_what_came_of_this_one(target: Target)
     assert struct.unpack(wire.SEND_RESPONSE, offer[1:]) == (500, 500 + wire.WINDOW)
 
 
+def test_what_the_flash_fails_at_is_answered_and_in_the_crash_log(target: Target) -> None:
+    phone = Phone()
+    phone.record(wire.DELETE, 1, struct.pack(wire.DELETE_REQUEST, wire.OUTBOX, b"%016d" % 5))
+    phone.record(wire.CRASHLOG, 2, bytes(4))
+    sent = run(
+        target,
+        """
+        new_flash(256)
+        services = new_services()
+        record(services.store, 5, 9)
+        for name in os.listdir("/flash/msg/out"):
+            os.remove("/flash/msg/out/" + name)
+        result(serve(services, arrivals)[0])
+        """,
+        arrivals=phone.arrivals,
+    )
+    delete, crashlog = [body for _, _, body in phone.read(cast(list[bytes], sent))]
+    assert delete == bytes([wire.FAILED])
+    assert b"flash error" in crashlog
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [

@@ -74,6 +74,8 @@ class Requests:
         try:
             return wire.OK, await work
         except (Refused, StoreError) as error:
+            if error.status == wire.FAILED:
+                self._services.crashlog.write(error)
             return error.status, b""
         except (OSError, MemoryError) as error:
             self._services.crashlog.write(error)
