@@ -201,6 +201,7 @@ class Toy:
         return not (
             any(peer.conn is not None or peer.task for peer in peers)
             or requests.transferring
+            or self.store._receiver._active
             or self.link._incoming.lock.locked()
             or self.link._outgoing.lock.locked()
             or self.link._gate._lock.locked()
@@ -279,7 +280,7 @@ class Phone:
 
 def handshake() -> tuple[bytes, bytes, bytes, bytes]:
     """Return (the phone's frame, the toy's frame, key to the toy, key to the phone)."""
-    sides = []
+    sides: list[NoiseConnection] = []
     for scalar in (PHONE_SCALAR, TOY_SCALAR):
         side = NoiseConnection.from_name(b"Noise_NNpsk0_25519_AESGCM_SHA256")
         (side.set_as_responder if sides else side.set_as_initiator)()
