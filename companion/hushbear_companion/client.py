@@ -275,7 +275,7 @@ class Client:
             now = datetime.now().astimezone()
             offset = now.utcoffset()
             minutes = 0 if offset is None else round(offset.total_seconds() / 60)
-            body = struct.pack(wire.TIME_BODY, int(now.timestamp()), minutes)
+            body = struct.pack(wire.TIME_BODY, message.timestamp(now.timestamp()), minutes)
             await session.request(wire.TIME, body, "set its clock")
         except StatusError:
             pass  # a clock that is not set costs the date of a recording, nothing else

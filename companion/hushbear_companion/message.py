@@ -32,6 +32,12 @@ class Header:
     epoch: int = 0
 
 
+def timestamp(seconds: float) -> int:
+    """Return Unix seconds for 32 bits: 0, unknown, where a clock is so wrong that they are not
+    enough."""
+    return int(seconds) if 0 < seconds < 1 << 32 else 0
+
+
 def new_id() -> bytes:
     """Return a fresh random message id."""
     return os.urandom(ID_SIZE)

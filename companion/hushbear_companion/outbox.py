@@ -32,7 +32,7 @@ class Outbox:
             content = kept.read_bytes()
             message.parse(content)
             return content, kept
-        header = message.Header(message.new_id(), toy.sender, int(time.time()))
+        header = message.Header(message.new_id(), toy.sender, message.timestamp(time.time()))
         content = audio.message_from_file(file, header)
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
