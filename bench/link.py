@@ -89,6 +89,9 @@ class _Counted:
     def read_nowait(self) -> bytes:
         return self._count(self._stream.read_nowait())
 
+    def write_size(self) -> int:
+        return self._stream.write_size()
+
     async def close(self) -> None:
         await self._stream.close()
 
