@@ -76,7 +76,7 @@ class Ble:
     def gatts_set_buffer(self, handle, size, append):
         pass
 
-    def gap_advertise(self, interval, adv_data):
+    def gap_advertise(self, interval, adv_data=None):
         pass
 
     def gatts_read(self, handle):

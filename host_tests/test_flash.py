@@ -45,6 +45,13 @@ class NVS:
 """
 
 
+RADIO = """\
+class BLE:
+    def active(self, on):
+        pass
+"""
+
+
 def image(chip: str = "esp32", version: bytes = b"1.26.1", vfs: int = 0x200000) -> bytes:
     """Return what an official image is made of, with 64 KB of application."""
     start = 0x1000 if chip == "esp32" else 0
@@ -73,6 +80,7 @@ class Board:
         for directory in (self.files, self.nvs):
             directory.mkdir(parents=True)
         (path / "esp32.py").write_text(NVS)
+        (path / "bluetooth.py").write_text(RADIO)
         (path / "flash").write_bytes(b"\xff" * (4 << 20))
         (path / "port").touch()
         self.be(chip)

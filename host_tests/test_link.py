@@ -125,7 +125,7 @@ def test_an_upload_goes_on_in_the_next_session_and_arrives_once(target: Target) 
 
 
 def test_a_commit_of_another_message_keeps_what_came_of_this_one(target: Target) -> None:
-    data = message(3, 10)
+    data = message(3, 20)
     first = Phone()
     first.record(wire.SEND, 1, send_request(data))
     first.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data[:500])
