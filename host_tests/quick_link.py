@@ -202,8 +202,7 @@ class Toy:
             any(peer.conn is not None or peer.task for peer in peers)
             or requests.transferring
             or self.store._receiver._active
-            or self.link._incoming.lock.locked()
-            or self.link._outgoing.lock.locked()
+            or self.link._frame.lock.locked()
             or self.link._gate._lock.locked()
         )
 
