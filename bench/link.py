@@ -42,7 +42,7 @@ class Condition:
 
 CONDITIONS = (
     Condition("15 ms × 6 packets of 244 B", 90),
-    Condition("the same with 5 % loss", 75, loss=0.05),
+    Condition("15 ms, 5 % loss", 75, loss=0.05),
     Condition("30 ms", 90, interval=0.03),
     Condition("MTU 185", 90, mtu=185),
     Condition("MTU 23", 90, mtu=23),
