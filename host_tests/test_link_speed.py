@@ -10,15 +10,14 @@ import pytest
 from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import speech
 from host_tests.virtual.radio import AirModel
-from hushbear import wire
 from hushbear_companion.records import Box
+
+pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
 SECONDS = 10  # of sound; what a transfer costs to begin and end weighs four times as for 40 s
 OVERHEAD = 0.06  # bytes of values beyond those of the message, both ways together
 
 
-@pytest.mark.targets("unix")
-@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("interval", "mtu", "loss", "share"),
     [
@@ -56,10 +55,3 @@ async def test_a_message_gets_most_of_what_the_air_can_carry(
             answer = await phone.fetch(entry, tmp_path / "part")
             assert len(answer) / (toy.loop.time() - began) > share * ceiling
             assert ble.value_bytes - before < (1 + OVERHEAD) * len(answer)
-
-
-def test_the_frames_of_a_message_are_whole_values() -> None:
-    for value_size in range(20, 245):
-        frame = wire.data_size(value_size) + wire.FRAME_MAX - wire.DATA_MAX
-        assert frame % value_size == 0
-        assert wire.FRAME_MAX - value_size < frame <= wire.FRAME_MAX

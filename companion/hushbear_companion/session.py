@@ -33,7 +33,7 @@ class Stream(Protocol):
         """Return what has come, perhaps nothing."""
 
     def write_size(self) -> int:
-        """Return how many bytes cross at once: writes of a multiple of it waste nothing."""
+        """Return how many bytes cross at once."""
 
     async def close(self) -> None:
         """End the connection. Never raises LinkLost."""
@@ -120,8 +120,10 @@ class Session:
         await self._write(frame(self._tx.seal(pack_record(kind, tag, body))))
 
     def data_size(self) -> int:
-        """Return how many message bytes to put into a DATA record, but for the last one."""
-        return int(wire.data_size(self._stream.write_size()))
+        """Return how many message bytes to put into a DATA record, but for the last one: its
+        frame is a whole number of writes, as the rest of one would take a packet of its own."""
+        size = self._stream.write_size()
+        return int(wire.FRAME_MAX // size * size - wire.FRAME_MAX + wire.DATA_MAX)
 
     async def receive(self, seconds: float) -> Record:
         """Return the next record, or raise LinkLost when none comes in `seconds`."""

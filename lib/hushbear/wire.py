@@ -114,9 +114,3 @@ RECORD_MAX_S = (1, 60)  # what the longest recording may be set to
 DAY_MINUTES = 24 * 60
 
 CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty at the end
-
-
-def data_size(value_size):
-    """Return how many message bytes to put into a DATA record, so that its frame is a whole number
-    of characteristic values of `value_size` bytes: a rest would take a packet of its own."""
-    return FRAME_MAX // value_size * value_size - (FRAME_MAX - DATA_MAX)

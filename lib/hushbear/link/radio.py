@@ -39,7 +39,7 @@ _RETRY_MS_MAX = const(64)
 _STALLED_MS = const(6000)  # no notification accepted for so long: the peer is gone
 
 # A request, and the GRANTs of a download that the toy has not come to read yet.
-_RX_SIZE = const(192)
+_RX_SIZE = const(160)
 # In an upload, beside wire.WINDOW: the heads of its records, and a request behind them.
 _RX_HEADS = const(256)
 

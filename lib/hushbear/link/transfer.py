@@ -69,7 +69,9 @@ class Download:
         frame = session.frame
         digest = hashlib.sha256()
         chunk = frame.body[_OFFSET : _OFFSET + wire.DATA_MAX]
-        whole = wire.data_size(session.peer.value_size)
+        # A frame of whole notifications: the rest of one would take a packet of its own.
+        value_size = session.peer.value_size
+        whole = wire.FRAME_MAX // value_size * value_size - wire.FRAME_MAX + wire.DATA_MAX
         at = 0
         while at < self.size and not self._stopped:
             # A resumed download reads what the phone has already: the digest is of the whole.

@@ -18,8 +18,8 @@ from hushbear.wire import BUSY, DAMAGED, INBOX, MALFORMED, NOT_FOUND, RANGE
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
 _USELESS_MAX = const(16)  # parts removed at one start: their names are kept in memory till then
 _SYNC = const(16384)  # bytes between two flushes: a power cut can cost them, nothing confirmed
-_READ = const(512)  # bytes per read while hashing
-_READS = const(8)  # reads between two turns of the other tasks
+_READ = const(256)  # bytes per read while hashing
+_READS = const(16)  # reads between two turns of the other tasks
 
 
 class Part:
