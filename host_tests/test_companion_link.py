@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hushbear_companion import link
-from hushbear_companion.errors import BadLink, KeysUnsafe, NoSuchToy, UsageError
+from hushbear_companion.errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
 from hushbear_companion.keystore import KeyStore
 from hushbear_companion.link import ToyLink, parse_link
 
@@ -50,6 +50,13 @@ def test_the_link_is_what_set_up_prints() -> None:
         TEXT.replace("4OHi", "4OH\n"),
         TEXT.replace("_v8?", "_v9?"),  # the same key in another spelling
         TEXT.replace("?", "=?"),
+        TEXT.replace("4OHi", "4OH"),
+        TEXT.replace("4OHi", "4OHii"),
+        TEXT.replace("4OHi", "4OHi" * 100_000),
+        TEXT.replace("v=1", "v=0"),
+        TEXT.replace("v=1", "v=-1"),
+        TEXT.replace("v=1", "v="),
+        TEXT.replace("v=1", "v=99999"),
         "https://example.org/?u=" + TEXT,
     ],
 )
@@ -151,10 +158,18 @@ def test_a_name_that_is_taken_is_refused(store: KeyStore) -> None:
     assert store.get("bear").key == KEY
 
 
-@pytest.mark.parametrize("name", ["", " ", "-x", "a" * 41, "a\nb", "../x", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", " ", "-x", "a" * 41, "a" * 100_000, ".", "..", "../x", "/x", "a/b", "a\\b", "C:x"),
+        *("a\nb", "a\0", "\x1b[2J", "a\x9b31m", "a\x7f", "[red]a", "\ud800"),
+        *("\u202eraeb", "bear\u200f", "be\u200bar", "be\u2066ar", "\ufeffbear"),
+    ],
+)
 def test_odd_names_are_refused(store: KeyStore, name: str) -> None:
     with pytest.raises(UsageError):
         store.add(name, KEY)
+    assert not store.toys()
 
 
 def test_choosing_a_toy(store: KeyStore) -> None:
@@ -214,3 +229,28 @@ def test_a_damaged_file_is_one_clear_line(store: KeyStore, content: bytes) -> No
     store.path.chmod(0o600)
     with pytest.raises(KeysUnsafe, match="is damaged"):
         store.toys()
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link to nowhere", "link to itself"])
+def test_what_is_no_file_is_one_clear_line_at_once(store: KeyStore, kind: str) -> None:
+    store.directory.mkdir(parents=True)
+    if kind == "directory":
+        store.path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(store.path, 0o600)
+    else:
+        store.path.symlink_to("nowhere" if "nowhere" in kind else store.path)
+    if kind == "link to nowhere":
+        assert store.toys() == []
+    else:
+        with pytest.raises(KeysUnsafe):
+            store.toys()
+
+
+def test_a_configuration_directory_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "config").write_bytes(b"")
+    store = KeyStore(tmp_path / "config")
+    with pytest.raises(KeysUnsafe, match="Not a directory"):
+        store.toys()
+    with pytest.raises(FileProblem, match="HUSHBEAR_CONFIG"):
+        store.add("bear", KEY)

@@ -24,6 +24,7 @@ from .link import decode_key, encode_key
 VERSION = 1
 _FILE = "toys.json"
 _SIZE_MAX = 1 << 20
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place is not waited for
 _NAME = re.compile(r"[\w][\w .'-]{0,39}", re.UNICODE)
 
 
@@ -67,14 +68,17 @@ class KeyStore:
     def toys(self) -> list[Toy]:
         """Return the toys in the order in which they were added."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY)
+            descriptor = os.open(self.path, os.O_RDONLY | _AT_ONCE)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise KeysUnsafe(f"{self.path} cannot be read: {error.strerror}.") from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             self._check_private(os.fstat(descriptor))
-            content = file.read(_SIZE_MAX + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(_SIZE_MAX + 1)
+        finally:
+            os.close(descriptor)
         try:
             return _parse(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadLink):
