@@ -69,6 +69,7 @@ class Toy:
         self.room = 1 << 20
         self.settings = SETTINGS
         self.crashlog = b""
+        self.firmware = b"0.1"
         self.clock: tuple[int, int] | None = None
         self.asked: list[int] = []  # kinds of the requests so far
         self.data_seen = 0  # message bytes received, repeats included
@@ -95,7 +96,7 @@ class Toy:
             return struct.pack(
                 wire.STATUS_BODY, 1, 0, 0, 3600, 1_790_000_000, self.room, 1 << 20, 50000,
                 len(inbox), sum(not s.done for s in inbox), len(outbox),
-                sum(not s.done for s in outbox), len(self.crashlog), 0, b"0.1",
+                sum(not s.done for s in outbox), len(self.crashlog), 0, self.firmware,
             )  # fmt: skip
         if kind == wire.TIME:
             self.clock = struct.unpack(wire.TIME_BODY, body)

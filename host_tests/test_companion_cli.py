@@ -261,6 +261,7 @@ def test_settings_are_shown_and_set(known: Command) -> None:
         ["--record-max", "61"],
         ["--quiet-hours", "25:00-07:00"],
         ["--quiet-hours", "07:00-07:00"],
+        ["--record-min", "2", "--record-max", "1"],
         ["--no-such-option"],
     ],
 )
@@ -271,6 +272,12 @@ def test_settings_out_of_range_are_usage_errors_before_anything_is_sent(
     assert result.exit_code == 2 and one_line(result)
     assert error_of(known("settings", *arguments, "--json"))["code"] in ("usage",)
     assert not toy.asked
+
+
+def test_a_longest_recording_below_the_shortest_is_a_usage_error(known: Command) -> None:
+    assert known("settings", "--record-min", 2).exit_code == 0
+    result = known("settings", "--record-max", 1)
+    assert result.exit_code == 2 and "shortest" in one_line(result)
 
 
 @pytest.mark.parametrize("text", ["", "20-7", "20:00", "20:60-07:00", "২০:00-07:00", "OFF"])
@@ -286,6 +293,23 @@ def test_crashlog(known: Command, toy: Toy) -> None:
     values = json.loads(known("crashlog", "--clear", "--json").stdout)
     assert values == {"toy": "bear", "crashlog": "Traceback: ring\n", "cleared": True}
     assert toy.crashlog == b""
+
+
+STEERING = "\x1b[2J\x9b31m\x07\r\u202e\u200f[bold red]"
+
+
+def test_nothing_that_a_toy_says_steers_a_terminal(
+    known: Command, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy, "firmware", b"\x1b[2J[b]\r\n\x9b")
+    toy.crashlog = f"before {STEERING} after\n".encode()
+    toy.record(make_message(1, sender=b"\x1b[2J[b]\x07"))
+    for command in ("status", "crashlog", "list"):
+        for result in (known(command), known(command, "--json")):
+            assert result.exit_code == 0
+            assert not [c for c in result.stdout if not c.isprintable() and c != "\n"]
+    assert "[bold red] after" in known("crashlog").stdout  # as it is: no markup
+    assert "[b]" in known("status").stdout
 
 
 # What goes wrong

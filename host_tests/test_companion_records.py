@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hushbear import wire
@@ -83,6 +83,7 @@ def test_parsers_take_it_or_say_that_the_toy_misbehaves(parse: Callable[[bytes],
 def test_settings_survive_the_link(
     levels: tuple[int, int, int], quiet: bool, hours: tuple[int, int], low: int, high: int
 ) -> None:
+    assume(low <= 1000 * high)
     settings = Settings(*levels, quiet, *hours, low, high)
     assert records.parse_settings(records.pack_settings(settings)) == settings
 
@@ -105,6 +106,16 @@ def test_settings_survive_the_link(
 def test_settings_out_of_range_say_the_range(change: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=r"must be .* to "):
         SETTINGS.changed(**change)
+
+
+def test_the_edges_of_every_setting_are_in_range() -> None:
+    ranges = {"quiet_from": (0, 1439), "quiet_to": (0, 1439), "record_min_ms": (300, 5000)}
+    ranges |= dict.fromkeys(("volume", "volume_max", "led"), (0, 100))
+    for name, edges in ranges.items():
+        for edge in edges:
+            assert getattr(SETTINGS.changed(**{name: edge}), name) == edge
+    for edge in (1, 60):
+        assert SETTINGS.changed(record_max_s=edge).record_max_s == edge
 
 
 def test_text_from_the_toy_cannot_steer_a_terminal() -> None:

@@ -385,7 +385,7 @@ def settings(
     changes["record_max_s"] = record_max
     changes |= parse_quiet_hours(quiet_hours)
     changes = {name: value for name, value in changes.items() if value is not None}
-    Settings(0, 0, 0, False, 0, 0, 300, 1).changed(**changes)  # before anything is sent
+    Settings(0, 0, 0, False, 0, 0, 300, 60).changed(**changes)  # before anything is sent
     source = KeyStore().get(toy)
     output = _output(as_json)
 

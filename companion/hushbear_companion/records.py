@@ -132,6 +132,11 @@ class Settings:
                 raise UsageError(
                     f"{label} must be {low} to {high}{unit}.", "Choose another value."
                 )
+        if settings.record_min_ms > 1000 * settings.record_max_s:
+            raise UsageError(
+                "The shortest recording must not be longer than the longest.",
+                "Change --record-min, --record-max or both.",
+            )
         return settings
 
 
