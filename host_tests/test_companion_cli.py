@@ -312,6 +312,12 @@ def test_nothing_that_a_toy_says_steers_a_terminal(
     assert "[b]" in known("status").stdout
 
 
+def test_the_name_of_a_file_does_not_steer_a_terminal(known: Command, tmp_path: Path) -> None:
+    path = tmp_path / f"a{STEERING}.wav"
+    path.write_bytes(b"")
+    assert one_line(known("send", path)).isprintable()
+
+
 # What goes wrong
 
 

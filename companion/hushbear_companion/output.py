@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from .errors import HushbearError
-from .records import Entry, Settings, Status
+from .records import Entry, Settings, Status, printable
 
 
 class Output:
@@ -87,7 +87,8 @@ def report(error: HushbearError, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": error_values(error)}, ensure_ascii=False))
     else:
-        print(f"hushbear: {' '.join(str(error).split())}", file=sys.stderr)
+        line = " ".join(str(error).split())
+        print(f"hushbear: {printable(line)}", file=sys.stderr)
 
 
 def error_values(error: HushbearError) -> dict[str, str]:

@@ -142,8 +142,12 @@ class Settings:
 
 def clean(text: bytes) -> str:
     """Return text from the toy, without control characters other than line ends and tabs."""
-    decoded = text.decode("utf-8", "replace")
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in decoded)
+    return printable(text.decode("utf-8", "replace"), also="\n\t")
+
+
+def printable(text: str, also: str = "") -> str:
+    """Return `text` with a mark in place of what could steer a terminal, but for `also`."""
+    return "".join(c if c.isprintable() or c in also else "�" for c in text)
 
 
 def parse_record(plaintext: bytes) -> Record:
