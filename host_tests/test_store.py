@@ -573,6 +573,40 @@ def test_what_does_not_belong_there_is_left_alone(target: Target) -> None:
     assert [line.split()[1][:8] for line in damaged[:-1]] == [f"{n:08x}" for n in (3, 4, 5, 6)]
 
 
+@pytest.mark.parametrize(
+    ("sequence", "outcomes"), [("ffffffff", [0, 0]), ("80000000", [0, 0]), ("7ffffffe", [0, 8])]
+)
+def test_after_a_name_with_an_absurd_sequence_number_no_message_is_confirmed_and_lost(
+    target: Target, sequence: str, outcomes: list[int]
+) -> None:
+    """They are numbered on from the highest, while there are numbers."""
+    assert run(
+        target,
+        """
+        flash = new_flash(64)
+        boot()
+        stray = "%s-%s.new" % (sequence, "".join("%02x" % b for b in make_id(5)))
+        with open("/flash/msg/in/" + stray, "wb") as file:
+            file.write(bytes(Message(5, 1).head) + bytes(256))
+        restart(flash)
+        store = boot()
+        outcomes, confirmed = [], []
+        for n in (6, 7):
+            try:
+                receive(store, n, 1)
+                outcomes.append(0)
+                confirmed.append(make_id(n))
+            except StoreError as error:
+                outcomes.append(error.status)
+        restart(flash)
+        store = boot()
+        lost = [each for each in confirmed if store.find(INBOX, each) is None]
+        result((outcomes, lost, stray in os.listdir("/flash/msg/in")))
+        """,
+        sequence=sequence,
+    ) == (outcomes, [], True)
+
+
 def test_a_failing_flash_is_an_error_not_an_accident(target: Target) -> None:
     assert run(
         target,

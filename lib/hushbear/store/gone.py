@@ -32,7 +32,7 @@ class Gone:
             return 1
         if len(data) == size:
             magic, sequence, position = struct.unpack_from(_HEAD, data)
-            if magic == _MAGIC and position < _REMEMBERED and 1 <= sequence < 1 << 31:
+            if magic == _MAGIC and position < _REMEMBERED and 1 <= sequence <= 1 << 31:
                 self._position = position
                 return sequence
         self._log("store: list of deleted ids damaged, begun again")

@@ -7,9 +7,15 @@ from collections import namedtuple
 from hushbear.container import HEADER_SIZE, ContainerError, check_size, parse_header
 from hushbear.store.errors import ENOSPC, StoreError
 from hushbear.store.gone import Gone
-from hushbear.store.names import DIRECTORY, blocks_for, message_name, parse_message_name
+from hushbear.store.names import (
+    DIRECTORY,
+    SEQUENCE_MAX,
+    blocks_for,
+    message_name,
+    parse_message_name,
+)
 from hushbear.store.room import MESSAGES_MAX
-from hushbear.wire import DONE, ENTRY, INBOX, NOT_FOUND, OUTBOX
+from hushbear.wire import DONE, ENTRY, FAILED, INBOX, NOT_FOUND, OUTBOX
 
 Entry = namedtuple("Entry", ("sequence", "id", "sender", "size", "time", "done"))
 
@@ -103,6 +109,8 @@ class Index:
 
     def adopt(self, box, path, message_id, sender, size, time):
         """Show the finished file `path` as the newest message: whole and durable on return."""
+        if self._next > SEQUENCE_MAX:  # boot() would not find it
+            raise StoreError(FAILED, "no sequence number left")
         entry = Entry(self._next, message_id, sender, size, time, 0)
         packed = struct.pack(ENTRY, *entry)
         os.rename(path, self._path(box, entry))

@@ -8,6 +8,7 @@ from binascii import hexlify, unhexlify
 
 from hushbear.container import ID_SIZE
 
+SEQUENCE_MAX = 0x7FFFFFFF
 DIRECTORY = 0x4000  # kind of an entry of os.ilistdir()
 TAG_SIZE = 8  # bytes of the digest in a part's name: enough to tell two contents of one id apart
 _STATES = ("new", "done")
@@ -23,7 +24,7 @@ def parse_message_name(name):
         sequence = int(name[:8], 16)
         message_id = unhexlify(name[9 : 9 + 2 * ID_SIZE])
         done = _STATES.index(name[10 + 2 * ID_SIZE :])
-        if name == message_name(sequence, message_id, done):
+        if sequence <= SEQUENCE_MAX and name == message_name(sequence, message_id, done):
             return sequence, message_id, done
     except ValueError:
         pass
