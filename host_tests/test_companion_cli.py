@@ -226,6 +226,18 @@ def test_list_and_delete(known: Command, toy: Toy, sound: Path) -> None:
     assert not toy.boxes[wire.OUTBOX]
 
 
+@pytest.mark.parametrize("seconds", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_messages_of_any_time_are_listed_and_fetched(
+    known: Command, toy: Toy, tmp_path: Path, seconds: int
+) -> None:
+    toy.record(make_message(1, time=seconds))
+    (row,) = json.loads(known("list", "--json").stdout)["messages"]
+    assert (row["time"] is None) == (seconds == 0)
+    assert known("list").exit_code == 0
+    assert known("fetch", tmp_path / "in").exit_code == 0
+    assert len(list((tmp_path / "in").iterdir())) == 1
+
+
 def test_status(known: Command, toy: Toy) -> None:
     toy.crashlog = b"x" * 10
     assert "crash log 10 bytes" in known("status").stdout

@@ -178,7 +178,15 @@ def test_what_the_flash_fails_at_is_answered_and_in_the_crash_log(target: Target
         (wire.LIST, b"\x02" + bytes(4), wire.MALFORMED),
         (wire.SEND, b"", wire.MALFORMED),
         (wire.SEND, bytes(16) + struct.pack("<I", 1 << 31) + bytes(32), wire.MALFORMED),
-        (wire.SEND, bytes(16) + struct.pack("<I", 48) + bytes(32), wire.MALFORMED),
+        *(
+            (wire.SEND, bytes(16) + struct.pack("<I", size) + bytes(32), wire.MALFORMED)
+            for size in (0, 1, 48, container.SIZE_MAX - 1, container.SIZE_MAX + 1, 0xFFFFFFFF)
+        ),
+        (wire.SEND, bytes(16) + struct.pack("<I", container.SIZE_MAX) + bytes(32), wire.FULL),
+        (wire.TIME, struct.pack(wire.TIME_BODY, 0, 0), wire.MALFORMED),
+        (wire.TIME, struct.pack(wire.TIME_BODY, 0xFFFFFFFF, 0), wire.MALFORMED),
+        (wire.TIME, struct.pack(wire.TIME_BODY, 1_800_000_000, -32768), wire.MALFORMED),
+        (wire.LIST, struct.pack(wire.LIST_REQUEST, wire.OUTBOX, 0xFFFFFFFF), wire.OK),
         (wire.COMMIT, bytes(16), wire.NOT_FOUND),
         (wire.FETCH, bytes(24), wire.NOT_FOUND),
         (wire.FETCH, b"%016d" % 5 + struct.pack("<II", 9999, 0), wire.RANGE),
@@ -306,6 +314,47 @@ def test_handshakes_wait_longer_after_each_failure_and_not_at_all_after_a_succes
         """,
         arrivals=good.arrivals,
     ) == [100, 200, 400, 800, 1600, 2000, 2000, 1300]
+
+
+def test_every_setting_is_taken_at_its_edges_and_refused_beyond(target: Target) -> None:
+    good = (50, 50, 50, 1, 400, 500, 1000, 30)
+    edges = [(0, 100)] * 3 + [(0, 1)] + [(0, 1439)] * 2
+    edges += [(300, 5000), (1, 60)]
+    beyond = [(101, 255)] * 3 + [(2, 255)] + [(1440, 65535)] * 2 + [(299, 5001), (0, 61)]
+    phone = Phone()
+    expected = []
+    for field, (inside, outside) in enumerate(zip(edges, beyond, strict=True)):
+        for values, status in ((inside, wire.OK), (outside, wire.MALFORMED)):
+            for value in values:
+                body = struct.pack(wire.SETTINGS_BODY, *good[:field], value, *good[field + 1 :])
+                phone.record(wire.CONFIGURE, field, body)
+                expected.append((wire.CONFIGURE | wire.RESPONSE, field, bytes([status])))
+    records, _, _, _ = converse(target, phone)
+    assert records == expected
+
+
+def test_messages_of_any_time_are_listed(target: Target) -> None:
+    phone = Phone()
+    phone.record(wire.LIST, 1, struct.pack(wire.LIST_REQUEST, wire.OUTBOX, 0))
+    times = [0, 1, 1_800_000_000, 0x7FFFFFFF, 0xFFFFFFFF]
+    sent = run(
+        target,
+        """
+        new_flash(256)
+        services = new_services()
+        for n, time in enumerate(times):
+            head = container.pack_header(make_id(n), container.TOY, time)
+            recording = services.store.record(head, container.HEADER_SIZE + 256)
+            recording.write(bytes(256), 256)
+            recording.keep()
+        services = new_services()  # after a restart
+        result(serve(services, arrivals)[0])
+        """,
+        arrivals=phone.arrivals,
+        times=times,
+    )
+    ((_, _, answer),) = phone.read(cast(list[bytes], sent))
+    assert [row[4] for row in struct.iter_unpack(wire.ENTRY, answer[1:])] == times
 
 
 def test_settings_come_back_as_they_were_set(target: Target) -> None:
