@@ -10,10 +10,13 @@ test: ## set up, then check everything on every target
 bench: ## set up, then measure what the toy costs: instructions, memory, air time
 	@tools/bench
 
+fuzz: ## feed the parsers what coverage suggests: tools/fuzz --help tells more
+	@tools/fuzz
+
 setup: ## only set up, for demo and test
 	@tools/setup test
 
 clean: ## remove what set-up, demo and tests left in this directory
 	rm -rf .venv build demo-out bench-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help demo test bench setup clean
+.PHONY: help demo test bench fuzz setup clean
