@@ -15,6 +15,7 @@ import pytest
 from bleak import BleakClient, BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError, BleakGATTProtocolError
+from bumble import att
 
 from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
 from host_tests.virtual.toy import VirtualToy
@@ -582,6 +583,19 @@ async def test_what_may_not_be_read_or_written_is_refused(virtual_toy: MakeToy) 
                 with pytest.raises(BleakGATTProtocolError) as error:
                     await call
                 assert error.value.code == code
+
+
+async def test_declarations_cannot_be_written(virtual_toy: MakeToy) -> None:
+    async with scripted(virtual_toy, "serve()\nasyncio.run(asyncio.sleep(60))\n") as (radio, _):
+        phone = radio.phone()
+        async with BleakClient(await find(phone), backend=phone.client) as client:
+            (connection,) = phone.device.connections.values()
+            handles = [service.handle for service in client.services]
+            handles += [value.handle - 1 for value in client.services.characteristics.values()]
+            for handle in handles:
+                with pytest.raises(att.ATT_Error) as error:
+                    await connection.gatt_client.write_value(handle, b"mine", True)
+                assert error.value.error_code == att.ATT_WRITE_NOT_PERMITTED_ERROR
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2, 3])

@@ -52,6 +52,11 @@ class Table:
                 *services,
             ]
         )
+        for attribute in server.attributes:
+            if isinstance(attribute.value, bytes):  # a declaration
+                attribute.value = att.AttributeValue(
+                    read=lambda _, value=attribute.value: value, write=_not_permitted
+                )
 
     def parse(self, data: bytes) -> tuple[list[gatt.Service], list[att.Attribute]]:
         """Read a REGISTER call: the services, and the attributes whose handles it wants, in
@@ -103,7 +108,11 @@ class Table:
 
         def permitted_write(connection: Connection, value: bytes) -> Awaitable[object]:
             if not flags & (FLAG_WRITE | FLAG_WRITE_NO_RESPONSE):
-                raise att.ATT_Error(error_code=att.ATT_WRITE_NOT_PERMITTED_ERROR)
+                _not_permitted(connection, value)
             return self._write(connection, attribute.handle, value)
 
         attribute.value = att.AttributeValue(read=permitted_read, write=permitted_write)
+
+
+def _not_permitted(_connection: Connection, _value: bytes) -> None:
+    raise att.ATT_Error(error_code=att.ATT_WRITE_NOT_PERMITTED_ERROR)
