@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
 from host_tests.targets import Target
+from host_tests.virtual import VirtualToy
 
 FOLLOW = """
 from hushbear import paws
@@ -63,3 +69,53 @@ def test_times_wrap_around(target: Target) -> None:
         result(seen)
     """
     assert target.run(source) == [(0, "play"), (800, "skip")]
+
+
+STALLS = """
+import board, bus, time
+from hushbear.paws import Paws
+paws = Paws(board)
+print("ready")
+for i in range(200):
+    gesture = paws.next()
+    if gesture:
+        print(gesture, paws.recording)
+    if i == 10:
+        bus.stall(100000)  # a block of flash is erased
+    else:
+        time.sleep_ms(5)
+print(paws.recording, paws.held_ms)
+"""
+
+
+@pytest.mark.targets("unix")
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("board", "paw", "gestures"),
+    [
+        ("esp32_devkitc", "play", ["play False", "False 0"]),
+        ("esp32_devkitc", "record", ["record True", "False 25"]),
+        ("esp32_c3", "play", ["play False", "False 0"]),
+    ],
+)
+async def test_a_tap_while_the_flash_holds_everything_up_is_not_lost(
+    virtual_toy: Callable[..., VirtualToy], board: str, paw: str, gestures: list[str]
+) -> None:
+    async with virtual_toy(board=board, main=STALLS) as toy:
+        await toy.wait_console("ready")
+        await asyncio.sleep(0.07)
+        await toy.hold(paw, 0.05, bounce=3)
+        assert await toy.wait_stopped() == "ended"
+        assert toy.console[1:] == gestures
+
+
+@pytest.mark.targets("unix")
+@pytest.mark.virtual_time
+async def test_a_tap_at_any_time_is_one_tap(virtual_toy: Callable[..., VirtualToy]) -> None:
+    async with virtual_toy(main=STALLS.replace("i == 10", "i % 10 == 0")) as toy:
+        await toy.wait_console("ready")
+        for n in range(11):
+            await asyncio.sleep(0.1 + 0.0137 * n)
+            await toy.hold("play", 0.06, bounce=2)
+        assert await toy.wait_stopped() == "ended"
+        assert toy.console[1:-1] == ["play False"] * 11

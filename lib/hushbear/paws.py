@@ -10,6 +10,7 @@ import time
 
 LOCKOUT_MS = const(25)
 HOLD_MS = const(800)  # play paw: from here on a press is a skip
+_PAUSE_MS = const(20)  # without a sample: something held everything up
 ONE_PAW_HOLD_MS = const(300)  # the only paw: from here on a press is a recording
 
 RECORD = "record"  # the paw that records went down (or has been held, where there is one paw)
@@ -23,25 +24,25 @@ class Contact:
 
     def __init__(self):
         self.down = False
-        self._locked = False
+        self.locked = False  # it may bounce
         self._since = 0
 
     def sample(self, down, now):
         """Take the level at time `now`, in ms; return whether the contact has changed."""
-        if self._locked:
+        if self.locked:
             if time.ticks_diff(now, self._since) < LOCKOUT_MS:
                 return False
-            self._locked = False
+            self.locked = False
         if down == self.down:
             return False
         self.down = down
-        self._locked = True
+        self.locked = True
         self._since = now
         return True
 
     def held(self, now):
         """Milliseconds since the press began, 0 when up."""
-        return time.ticks_diff(now, self._since) if self.down and not self._locked else 0
+        return time.ticks_diff(now, self._since) if self.down and not self.locked else 0
 
 
 class RecordPaw:
@@ -99,6 +100,9 @@ class Paws:
 
     A gesture that nobody has taken yet gives way to a newer one. While the record paw is held the
     play paw does nothing. Sampling allocates nothing: interrupts come while the heap is locked.
+
+    While the flash erases, for 100 ms, nothing runs; an interrupt waits, and finds a paw up again
+    that was tapped meanwhile. So an edge that ends such a pause was a tap.
     """
 
     def __init__(self, board):
@@ -107,6 +111,7 @@ class Paws:
         self._since = 0
         self._gesture = None
         self._sampling = False
+        self._sampled = 0  # when
         self._paws = []
         if board.PLAY_PAW is None:
             self._add(board.paw(board.RECORD_PAW), OnlyPaw())
@@ -120,23 +125,30 @@ class Paws:
 
     def _edge(self, pin):
         if not self._sampling:  # else it interrupts next(), which is called again soon
-            self._sample()
+            self._sample(pin)
 
-    def _sample(self):
+    def _sample(self, edged=None):
         self._sampling = True
         now = time.ticks_ms()
+        paused = time.ticks_diff(now, self._sampled) > _PAUSE_MS
+        self._sampled = now
         for pin, paw in self._paws:
-            gesture = paw.sample(not pin.value(), now)
-            if gesture is RECORD:
-                self.recording = True
-                self._since = now
-                self._gesture = RECORD
-            elif gesture is KEEP:
-                self.recording = False
-                self.held_ms = time.ticks_diff(now, self._since)
-            elif gesture and not self.recording:
-                self._gesture = gesture
+            down = not pin.value()
+            if pin is edged and paused and not (down or paw.contact.down or paw.contact.locked):
+                self._take(paw.sample(True, now), now)
+            self._take(paw.sample(down, now), now)
         self._sampling = False
+
+    def _take(self, gesture, now):
+        if gesture is RECORD:
+            self.recording = True
+            self._since = now
+            self._gesture = RECORD
+        elif gesture is KEEP:
+            self.recording = False
+            self.held_ms = time.ticks_diff(now, self._since)
+        elif gesture and not self.recording:
+            self._gesture = gesture
 
     def pending(self):
         """Whether a gesture waits to be taken."""
