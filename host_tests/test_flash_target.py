@@ -19,68 +19,11 @@ import tty
 from collections.abc import Iterator
 
 import pytest
-from mpremote.romfs import VfsRomWriter
 
+from host_tests import emulated_riscv
 from host_tests.targets import LIB, ROOT
-from host_tests.targets.qemu_riscv import EMULATOR, PARAMETERS, SEED_SIZE, QemuRiscv
 from host_tests.test_flash import image
 from hushbear_companion.link import parse_link
-
-# On the emulated board, as /rom/lib/chip.py: mounts a littlefs at /, which survives soft resets.
-CHIP = """\
-import os, sys, uctypes, vfs
-
-class Memory:
-    def __init__(self):
-        self._flash = uctypes.bytearray_at(0x83000000, 1 << 20)
-    def readblocks(self, block, buffer, offset=0):
-        start = block * 4096 + offset
-        buffer[:] = self._flash[start : start + len(buffer)]
-    def writeblocks(self, block, buffer, offset=0):
-        start = block * 4096 + offset
-        self._flash[start : start + len(buffer)] = buffer
-    def ioctl(self, op, arg):
-        if op == 4:
-            return 256
-        if op == 5:
-            return 4096
-        return 0
-
-memory = Memory()
-try:
-    vfs.mount(vfs.VfsLfs2(memory), "/")
-except OSError:
-    vfs.VfsLfs2.mkfs(memory)
-    vfs.mount(vfs.VfsLfs2(memory), "/")
-    os.mkdir("/nvs")
-os.chdir("/")
-sys.path[:] = ["", ".frozen", "/lib"]
-
-class NVS:
-    def __init__(self, namespace):
-        self._path = "/nvs/" + namespace + "."
-    def get_blob(self, key, buffer):
-        with open(self._path + key, "rb") as file:
-            return file.readinto(buffer)
-    def set_blob(self, key, value):
-        with open(self._path + key, "wb") as file:
-            file.write(value)
-    def commit(self):
-        pass
-
-class esp32:
-    NVS = NVS
-
-class BLE:
-    def active(self, on):
-        pass
-
-class bluetooth:
-    BLE = BLE
-
-sys.modules["esp32"] = esp32
-sys.modules["bluetooth"] = bluetooth
-"""
 
 # mpremote, with the chip made ready first, and called what it stands for.
 MPREMOTE = """\
@@ -90,7 +33,7 @@ port, rest = sys.argv[1:3], sys.argv[3:]
 resume = [rest.pop(0)] if rest[0] == "resume" else []
 if rest == ["reset"]:
     sys.exit()
-ready = ["exec", "import sys; sys.path.append('/rom/lib'); import chip"]
+ready = ["exec", "{ready}"]
 command = ["{mpremote}", *port, *resume, *ready, *rest]
 done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
 sys.stdout.buffer.write(done.stdout.replace(b"with rv32imac", b"with ESP32C3"))
@@ -101,21 +44,8 @@ sys.exit(done.returncode)
 class EmulatedBoard:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
-        rom = VfsRomWriter()
-        rom.opendir("lib")
-        rom.mkfile("chip.py", CHIP.encode())
-        rom.closedir()
-        (path / "romfs").write_bytes(rom.finalise())
-        seed = os.urandom(SEED_SIZE)
-        (path / "parameters").write_bytes(seed + (200 * 1024).to_bytes(4, "little"))
         self._qemu = subprocess.Popen(
-            [
-                *(EMULATOR, "-machine", "virt", "-bios", "none", "-display", "none"),
-                *("-monitor", "none", "-serial", "pty", "-semihosting-config", "enable=on"),
-                *("-kernel", str(QemuRiscv.firmware_path())),
-                *("-device", f"loader,file={path}/romfs,addr=0x81000000,force-raw=on"),
-                *("-device", f"loader,file={path}/parameters,addr={PARAMETERS:#x},force-raw=on"),
-            ],
+            emulated_riscv.command(path, "pty"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -128,7 +58,8 @@ class EmulatedBoard:
         tools = path / "tools"
         tools.mkdir()
         mpremote = pathlib.Path(sys.executable).parent / "mpremote"
-        (tools / "mpremote").write_text(MPREMOTE.format(python=sys.executable, mpremote=mpremote))
+        facts = {"python": sys.executable, "mpremote": mpremote, "ready": emulated_riscv.READY}
+        (tools / "mpremote").write_text(MPREMOTE.format(**facts))
         (tools / "mpremote").chmod(0o755)
 
     def flash(self, *arguments: str) -> str:

@@ -159,6 +159,7 @@ def test_scripts_share_nothing(target: Target) -> None:
 
 
 @pytest.mark.not_on("qemu-esp32", "100 kB are never in one piece on the chip")
+@pytest.mark.not_on("serial", "100 kB are never in one piece on the chip")
 def test_large_arguments_and_results(target: Target) -> None:
     data = os.urandom(100_000)
     text = "Bär\r\n\x04\x03\x00 'quoted'"
@@ -178,6 +179,7 @@ def test_device_library_is_importable(target: Target) -> None:
 
 
 @pytest.mark.not_on("qemu-esp32", "the chip's whole memory is there while the radio is off")
+@pytest.mark.not_on("serial", "the chip's whole memory is there while the radio is off")
 def test_heap_is_of_the_boards_order(target: Target) -> None:
     free = target.run("import gc\ngc.collect()\nresult(gc.mem_free())")
     assert isinstance(free, int)

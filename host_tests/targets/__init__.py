@@ -38,6 +38,10 @@ class DeviceError(Exception):
     """The script failed on the device; the text is what the device said, with its traceback."""
 
 
+class Unreachable(DeviceError):
+    """There is no target to speak to (any more); the text says in a line why, and what to do."""
+
+
 class Target(ABC):
     """A MicroPython to run code on. Made once a test session; `close` ends it."""
 

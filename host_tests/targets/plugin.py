@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from . import Target
+from . import Target, Unreachable
 from .qemu_esp32 import QemuEsp32
 from .qemu_riscv import QemuRiscv
+from .serial import Serial
 from .unix import Unix
 
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv, QemuEsp32)}
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Unix, QemuRiscv, QemuEsp32, Serial)}
 
 
 def _required() -> list[str]:
@@ -27,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         f" `all`: {', '.join(_required())}, and the others if they are there. Default: those that"
         " are there.",
     )
+    parser.addoption(
+        "--port", help="the port of the board that is target `serial`: /dev/ttyUSB0, COM3"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "not_on(name, reason): a target on which the test cannot hold, and why"
     )
+    if port := config.getoption("port"):
+        os.environ["HUSHBEAR_PORT"] = port
     wanted = set(config.getoption("target") or [])
     for name in sorted(wanted - {"all"} | set(_required() if "all" in wanted else [])):
         if reason := TARGETS[name].missing():
@@ -76,6 +84,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for name in mark.args:
                 for skip in _skip(config, name):
                     item.add_marker(skip)
+
+
+def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+    """End the run when there is no board any more: no other test would fare better."""
+    on_target = "target" in getattr(node, "fixturenames", ())
+    if on_target and call.excinfo and isinstance(call.excinfo.value, Unreachable):
+        pytest.exit(str(call.excinfo.value), returncode=1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,48 @@
+"""An emulated ESP32 on a serial port, with the chip's own ROM, whose loader esptool speaks to."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+
+from host_tests.emulated_port import BOOT_S, EmulatedBoard
+from host_tests.targets.qemu_esp32 import ACCEL, FLASH_SIZE, QemuEsp32
+
+# How the pins that the chip looks at when it starts are read, as Espressif's QEMU documents it
+FLASH_BOOT = 0x12
+DOWNLOAD_BOOT = 0x0F
+LOADER_READY = b"waiting for download\r\n"
+
+
+class EmulatedEsp32(EmulatedBoard):
+    def __init__(self, flash: pathlib.Path) -> None:
+        """`flash` keeps what is written; it is made, erased, if it is not there."""
+        super().__init__()
+        if not flash.exists():
+            flash.write_bytes(b"\xff" * FLASH_SIZE)
+        self._flash = flash
+        self._said = b""
+        self._loader_ready = threading.Event()
+
+    def command(self, io0: bool) -> list[str]:
+        emulator = QemuEsp32._emulator()
+        assert emulator is not None
+        self._loader_ready.clear()
+        strapping = FLASH_BOOT if io0 else DOWNLOAD_BOOT
+        return [
+            *(emulator, "-machine", "esp32", *ACCEL, "-display", "none", "-monitor", "none"),
+            *("-drive", f"file={self._flash},if=mtd,format=raw"),
+            *("-global", f"driver=esp32.gpio,property=strap_mode,value={strapping:#x}"),
+            *("-global", "driver=timer.esp32.timg,property=wdt_disable,value=true"),
+            *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
+        ]
+
+    def booted(self, io0: bool) -> None:
+        if not io0:
+            self._loader_ready.wait(BOOT_S)
+
+    def said(self, data: bytes) -> bytes:
+        self._said = self._said[-len(LOADER_READY) :] + data
+        if LOADER_READY in self._said:
+            self._loader_ready.set()
+        return data
