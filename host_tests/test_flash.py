@@ -73,8 +73,12 @@ def image(chip: str = "esp32", version: bytes = b"1.26.1", vfs: int = 0x200000) 
 class Board:
     """A board on a port: its chip, its flash, NVS and files, and what was done to it."""
 
+    timeout = 60
+
     def __init__(self, path: pathlib.Path, chip: str) -> None:
         self.path = path
+        self.port = str(path / "port")
+        self.tools = TOOLS
         self.files = path / "files"
         self.nvs = path / "nvs"
         for directory in (self.files, self.nvs):
@@ -119,21 +123,21 @@ class Board:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [ROOT / "tools/flash.sh", self.path / "port", *arguments],
+            [ROOT / "tools/flash.sh", self.port, *arguments],
             env={
                 **os.environ,
                 "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
-                "HUSHBEAR_TOOLS": str(TOOLS),
+                "HUSHBEAR_TOOLS": str(self.tools),
                 "XDG_CACHE_HOME": str(self.path / "cache"),
                 "BOARD": str(self.path),
-                "PORT": str(self.path / "port"),
+                "PORT": self.port,
                 "MICROPYTHON": str(Unix.micropython_path()),
             },
             cwd=self.path,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=self.timeout,
             check=False,
         )
 
