@@ -17,54 +17,62 @@ import tempfile
 import time
 from collections.abc import Mapping
 
-from . import LIB, DeviceError, Target, tool
+from . import LIB, PRELUDE, DeviceError, Target, dedent, split_args, tool
 from .mpy import compiled
 from .raw_repl import RawRepl
 from .unix import Unix
 
 EMULATOR = "qemu-system-xtensa"
-FLASH_SIZE = 4 << 20
+IMAGE_FLASH = 4 << 20  # bytes of flash that the image is made for
+FLASH_SIZE = 8 << 20
 IMAGE_AT = 0x1000  # where esptool writes a chip's image
 TABLE_AT = 0x8000
 TABLE_SIZE = 0xC00
 # Each of the chip's processors waits for the other around every access to the flash.
 ACCEL = ("-accel", "tcg,thread=multi")
 BLOCK = 4096
-CHUNK = 128  # bytes the chip's console can take while nobody reads
 
-# The console's divisor of 80 MHz: as fast as an emulated wire can be.
-_FASTER = "import machine\nmachine.mem32[0x3FF40014] = 20"
-
-# The library is in the flash behind the firmware, and mapped into memory behind the firmware's
-# constants, as reading a file system through the emulated flash controller takes seconds.
-LIBRARY_AT = 0x1D0000
+# What the host gives to the chip lies in the flash behind what the image uses, and is mapped into
+# the memory for constants behind the firmware's own: no heap goes for it, and neither the console
+# nor the emulated flash controller, which takes seconds for a file system, is in the way.
+WINDOW_AT = IMAGE_FLASH
 PAGE = 0x10000
-PAGES = 3
-MOUNT = f"""\
-import io, machine, uctypes, vfs
-for i in range({PAGES}):
-    for table in (0x3FF10000, 0x3FF12000):
-        machine.mem32[table + 4 * (60 + i)] = {LIBRARY_AT // PAGE} + i
+FIRST_PAGE, PAGES = 24, 40  # of the 64 there are
+WINDOW_SIZE = PAGES * PAGE
+MEMORY_AT = 0x3F400000 + FIRST_PAGE * PAGE
+COPIED = 4096  # bytes: arguments up to this are given as `bytes`, longer ones where they lie
+
+# Typed into the REPL. Both processors' tables; and flushing their caches has the file read anew.
+_OPEN = f"""\
+import machine as m,uctypes as u
+for t in 0x3FF10000,0x3FF12000:
+ for i in range({PAGES}):m.mem32[t+{4 * FIRST_PAGE}+4*i]={WINDOW_AT // PAGE}+i
+for r in 0x3FF00040,0x3FF00058:m.mem32[r]|=16
+exec(u.bytearray_at(%d,%d))
+"""
+
+# An importer of the library, as a file system that reads from memory.
+_MOUNT = """\
+import gc, io, uctypes, vfs
 
 class Library:
-    memory = memoryview(uctypes.bytearray_at(0x3F400000 + 60 * {PAGE}, {PAGES * PAGE}))
+    def __init__(self, index):
+        self._index = index
 
     def mount(self, readonly, mkfs):
         pass
 
     def stat(self, path):
-        if path not in _INDEX:
+        if path not in self._index:
             raise OSError(2)
-        size = _INDEX[path][1]
-        return (0x8000 if size else 0x4000, 0, 0, 0, 0, 0, size, 0, 0, 0)
+        at, size = self._index[path]
+        return (0x8000 if at else 0x4000, 0, 0, 0, 0, 0, size, 0, 0, 0)
 
     def open(self, path, mode):
-        if path not in _INDEX:
+        if path not in self._index:
             raise OSError(2)
-        start, size = _INDEX[path]
-        return io.BytesIO(self.memory[start : start + size])
+        return io.BytesIO(memoryview(uctypes.bytearray_at(*self._index[path])))
 
-vfs.mount(Library(), "/lib")
 """
 
 # Runs on `unix`: an empty file system, as the chip would be slow to make one.
@@ -144,14 +152,14 @@ class QemuEsp32(Target):
 
     def _make_flash(self) -> bytes:
         """Return what the flash holds: the image, an empty file system, and the library."""
-        image = (b"\xff" * IMAGE_AT + self._image().read_bytes()).ljust(FLASH_SIZE, b"\xff")
-        flash = bytearray(image)
+        image = b"\xff" * IMAGE_AT + self._image().read_bytes()
+        flash = bytearray(image.ljust(FLASH_SIZE, b"\xff"))
         start, size = partition(image, "vfs")
         blocks = Unix().run(FORMAT, args={"count": size // BLOCK})
         assert isinstance(blocks, list)
         for block, data in blocks:
             flash[start + block * BLOCK : start + (block + 1) * BLOCK] = data
-        index: dict[str, tuple[int, int]] = {"/": (0, 0)}
+        index: dict[str, tuple[int, int]] = {"/": (0, 0)}  # address, size; no address: a folder
         library = bytearray()
         for path in sorted(LIB.rglob("*")):
             at = "/" + path.parent.relative_to(LIB).as_posix() + "/"
@@ -160,13 +168,11 @@ class QemuEsp32(Target):
                 index[at + path.name] = (0, 0)
             elif path.suffix == ".py":
                 mpy, content = compiled(path, LIB, "xtensawin")
-                index[at + mpy] = (len(library), len(content))
+                index[at + mpy] = (MEMORY_AT + len(library), len(content))
                 library += content
-        space = image[LIBRARY_AT : LIBRARY_AT + PAGES * PAGE]
-        if len(library) > len(space) or space.strip(b"\xff"):
-            raise ValueError("the library has no room behind this image")
-        flash[LIBRARY_AT : LIBRARY_AT + len(library)] = library
-        self._mount = f"_INDEX = {index!r}\n" + MOUNT
+        flash[WINDOW_AT : WINDOW_AT + len(library)] = library
+        self._used = len(library)
+        self._mount = f"{_MOUNT}vfs.mount(Library({index!r}), '/lib')\n"
         return bytes(flash)
 
     def _boot(self) -> None:
@@ -195,10 +201,9 @@ class QemuEsp32(Target):
             while data:
                 data = data[os.write(keyboard, data) :]
 
-        self._repl = RawRepl(write, self._expect, chunk=CHUNK)
+        self._repl = RawRepl(write, self._expect)
         self._expect(b">>> ", 60)
         self._repl.enter()
-        self._repl.execute(_FASTER, [], 10)
 
     def _expect(self, mark: bytes, seconds: float) -> bytes:
         assert self._process is not None
@@ -227,13 +232,42 @@ class QemuEsp32(Target):
         try:
             if self._process is None:
                 self._boot()
+            script = self._place(source, args)
             self._repl.soft_reset(60)
-            self._repl.execute_fed(self._mount, [], 60)
-            return self.read_result(self._repl.run(source, args, timeout))
+            return self.read_result(self._repl.execute(_OPEN % script, [], timeout))
         except DeviceError as error:
             if "Traceback" not in str(error):  # it hangs, or is gone
                 self._stop()
             raise
+
+    def _place(self, source: str, args: Mapping[str, object] | None) -> tuple[int, int]:
+        """Put a script and what it is given into the window; return where it begins, its size."""
+        small, bulk = split_args(args)
+        window = bytearray()
+
+        def put(data: bytes) -> tuple[int, int]:
+            place = MEMORY_AT + self._used + len(window), len(data)
+            window.extend(data.ljust(-len(data) % 4 + len(data), b"\0"))
+            return place
+
+        main = [self._mount, PRELUDE, f"scope = { ({'__name__': '__main__', **small})!r}"]
+        for name, data in bulk.items():
+            kind = "bytes" if len(data) <= COPIED else ""
+            main.append(f"scope[{name!r}] = {kind}(uctypes.bytearray_at{put(data)})")
+        main += [
+            "scope['result'] = result",
+            f"code = bytes(uctypes.bytearray_at{put(dedent(source).encode())})",
+            "code = compile(code, 'test.py', 'exec')",
+            "gc.collect()",
+            "exec(code, scope)",
+        ]
+        script = put("\n".join(main).encode())
+        if self._used + len(window) > WINDOW_SIZE:
+            raise ValueError("more than the chip can map")
+        with self._flash.open("r+b") as file:
+            file.seek(WINDOW_AT + self._used)
+            file.write(window)
+        return script
 
     def _stop(self) -> None:
         if self._process is not None:

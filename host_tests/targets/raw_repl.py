@@ -8,45 +8,28 @@ from collections.abc import Callable, Mapping
 from . import PRELUDE, DeviceError, dedent, split_args
 
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
-_READY = b"<<ready>>"
 _END = b"\x04"
+_READY = b"<<ready>>"  # and _END, at which a script that has failed ends, too
 
 # `take` reads bytes as they are; Ctrl-C is a byte like any other meanwhile.
 _TAKE = f"""\
 import gc, micropython, sys
 def take(size):
-    print("{_READY.decode()}", end="")
+    print("{_READY.decode()}\\x04", end="")
     return sys.stdin.buffer.read(size)
 micropython.kbd_intr(-1)
-"""
-
-# The same in pieces, for a console that loses what comes while nobody reads. Short enough for it.
-_TAKE_PIECES = """\
-import gc,sys,micropython as m
-def take(n):
- b=bytearray(n)
- v=memoryview(b)
- for i in range(0,n,{chunk}):
-  print("{ready}",end="")
-  sys.stdin.buffer.readinto(v[i:i+{chunk}])
- return bytes(b)
 """
 
 
 class RawRepl:
     """`write` sends bytes to the device. `expect(mark, seconds)` returns what came before the
-    bytes `mark`, or raises TimeoutError with what has come so far. `chunk`: how many bytes the
-    console holds while nobody reads; default: it has flow control."""
+    bytes `mark`, or raises TimeoutError with what has come so far."""
 
     def __init__(
-        self,
-        write: Callable[[bytes], None],
-        expect: Callable[[bytes, float], bytes],
-        chunk: int | None = None,
+        self, write: Callable[[bytes], None], expect: Callable[[bytes, float], bytes]
     ) -> None:
         self._write = write
         self._expect = expect
-        self._chunk = chunk
 
     def enter(self, timeout: float = 10) -> None:
         """Interrupt what runs and enter the raw REPL."""
@@ -69,12 +52,13 @@ class RawRepl:
 
         self._write(source.encode() + _END)
         expect(b"OK")
+        said = expect(_END)
         for data in bulk:
-            step = self._chunk or len(data)
-            for start in range(0, len(data), step):
-                expect(_READY)
-                self._write(data[start : start + step])
-        printed = expect(_END).decode(errors="replace").replace("\r\n", "\n")
+            if not said.endswith(_READY):
+                break
+            self._write(data)
+            said = said.removesuffix(_READY) + expect(_END)
+        printed = said.decode(errors="replace").replace("\r\n", "\n")
         failure = expect(_END + b">").decode(errors="replace").replace("\r\n", "\n")
         if failure:
             raise DeviceError(printed + failure)
@@ -85,21 +69,13 @@ class RawRepl:
         small, bulk = split_args(args)
         code = dedent(source).encode()
         main = [
-            PRELUDE,
+            PRELUDE + _TAKE,
             f"scope = { ({'__name__': '__main__', **small})!r}",
             "scope['result'] = result",
             *(f"scope[{name!r}] = take({len(data)})" for name, data in bulk.items()),
             f"code = compile(take({len(code)}), 'test.py', 'exec')",
-            "__import__('micropython').kbd_intr(3)",
+            "micropython.kbd_intr(3)",
             "gc.collect()",
             "exec(code, scope)",
         ]
-        return self.execute_fed("\n".join(main), [*bulk.values(), code], timeout)
-
-    def execute_fed(self, source: str, bulk: list[bytes], timeout: float) -> str:
-        """Run `source`, however long, with take() defined and fed each of `bulk`."""
-        if self._chunk is None:
-            return self.execute(_TAKE + source, bulk, timeout)
-        self.execute(_TAKE_PIECES.format(chunk=self._chunk, ready=_READY.decode()), [], timeout)
-        code = source.encode()
-        return self.execute(f"m.kbd_intr(-1)\nexec(take({len(code)}))", [code, *bulk], timeout)
+        return self.execute("\n".join(main), [*bulk.values(), code], timeout)
