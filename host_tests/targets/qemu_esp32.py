@@ -7,30 +7,20 @@ script begins with a soft reset; only one that hangs or crashes the chip costs a
 
 from __future__ import annotations
 
-import functools
 import os
 import pathlib
 import select
-import struct
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 
-from . import LIB, PRELUDE, DeviceError, Target, dedent, split_args, tool
+from . import LIB, PRELUDE, DeviceError, Target, dedent, esp32_emulator, split_args
+from .esp32_emulator import ACCEL, IMAGE_FLASH, command, new_flash
 from .mpy import compiled
 from .raw_repl import RawRepl
-from .unix import Unix
 
-EMULATOR = "qemu-system-xtensa"
-IMAGE_FLASH = 4 << 20  # bytes of flash that the image is made for
-FLASH_SIZE = 8 << 20
-IMAGE_AT = 0x1000  # where esptool writes a chip's image
-TABLE_AT = 0x8000
-TABLE_SIZE = 0xC00
-# Each of the chip's processors waits for the other around every access to the flash.
-ACCEL = ("-accel", "tcg,thread=multi")
-BLOCK = 4096
+FLASH_SIZE = 2 * IMAGE_FLASH
 
 # What the host gives to the chip lies in the flash behind what the image uses, and is mapped into
 # the memory for constants behind the firmware's own: no heap goes for it, and neither the console
@@ -75,46 +65,6 @@ class Library:
 
 """
 
-# Runs on `unix`: an empty file system, as the chip would be slow to make one.
-FORMAT = """\
-import vfs
-
-class Flash:
-    blocks = {}
-
-    def readblocks(self, block, buf, offset=0):
-        if block in self.blocks:
-            buf[:] = self.blocks[block][offset : offset + len(buf)]
-
-    def writeblocks(self, block, buf, offset=0):
-        self.blocks[block][offset : offset + len(buf)] = buf
-
-    def ioctl(self, op, arg):
-        if op == 6:
-            self.blocks[arg] = bytearray(b"\\xff" * 4096)
-        return {4: count, 5: 4096}.get(op, 0)
-
-vfs.VfsLfs2.mkfs(Flash())
-result([(block, bytes(data)) for block, data in Flash.blocks.items()])
-"""
-
-
-@functools.cache
-def _knows_esp32(emulator: str) -> bool:
-    listing = subprocess.run(
-        [emulator, "-machine", "help"], capture_output=True, text=True, check=False, timeout=20
-    )
-    return any(line.split()[:1] == ["esp32"] for line in listing.stdout.splitlines())
-
-
-def partition(image: bytes, label: str) -> tuple[int, int]:
-    """Return start and size of a partition in an image of the whole flash."""
-    for at in range(TABLE_AT, TABLE_AT + TABLE_SIZE, 32):
-        magic, start, size, name = struct.unpack_from("<H2xII16s", image, at)
-        if magic == 0x50AA and name.rstrip(b"\0") == label.encode():
-            return start, size
-    raise ValueError(f"the image has no partition {label}")
-
 
 class QemuEsp32(Target):
     name = "qemu-esp32"
@@ -122,26 +72,7 @@ class QemuEsp32(Target):
 
     @classmethod
     def missing(cls) -> str | None:
-        emulator = cls._emulator()
-        if emulator is None or not _knows_esp32(emulator):
-            return (
-                f"no {EMULATOR} with the machine esp32: install Espressif's QEMU, and name it in"
-                " HUSHBEAR_QEMU_XTENSA unless it is in PATH"
-            )
-        if not cls._image().is_file():
-            return (
-                "no image: get ESP32_GENERIC, 1.23 or later, from micropython.org/download, and"
-                " name the file in HUSHBEAR_ESP32_IMAGE"
-            )
-        return Unix.missing()  # which makes the file system
-
-    @staticmethod
-    def _emulator() -> str | None:
-        return tool(os.environ.get("HUSHBEAR_QEMU_XTENSA") or EMULATOR)
-
-    @staticmethod
-    def _image() -> pathlib.Path:
-        return pathlib.Path(os.environ.get("HUSHBEAR_ESP32_IMAGE") or os.devnull)
+        return esp32_emulator.missing()
 
     def __init__(self, accel: tuple[str, ...] = ACCEL) -> None:
         self._accel = accel
@@ -152,13 +83,7 @@ class QemuEsp32(Target):
 
     def _make_flash(self) -> bytes:
         """Return what the flash holds: the image, an empty file system, and the library."""
-        image = b"\xff" * IMAGE_AT + self._image().read_bytes()
-        flash = bytearray(image.ljust(FLASH_SIZE, b"\xff"))
-        start, size = partition(image, "vfs")
-        blocks = Unix().run(FORMAT, args={"count": size // BLOCK})
-        assert isinstance(blocks, list)
-        for block, data in blocks:
-            flash[start + block * BLOCK : start + (block + 1) * BLOCK] = data
+        flash = new_flash().ljust(FLASH_SIZE, b"\xff")
         index: dict[str, tuple[int, int]] = {"/": (0, 0)}  # address, size; no address: a folder
         library = bytearray()
         for path in sorted(LIB.rglob("*")):
@@ -176,14 +101,11 @@ class QemuEsp32(Target):
         return bytes(flash)
 
     def _boot(self) -> None:
-        emulator = self._emulator()
-        assert emulator is not None
         self._received = bytearray()
         self._process = subprocess.Popen(
             [
-                *(emulator, "-machine", "esp32", *self._accel),
-                *("-display", "none", "-monitor", "none"),
-                *("-drive", f"file={self._flash},if=mtd,format=raw"),
+                *command(self._flash, self._accel),
+                *("-monitor", "none"),
                 *("-global", "driver=timer.esp32.timg,property=wdt_disable,value=true"),
                 *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
             ],
