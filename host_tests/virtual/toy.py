@@ -11,68 +11,35 @@ In a VirtualLoop time is virtual and a run repeats exactly; in any other loop it
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import enum
 import json
 import os
 import pathlib
-import re
 import select
 import shutil
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Awaitable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from host_tests.targets import ROOT
 from host_tests.targets.unix import Unix
 
-from .bus import Bus, Channel, Sys
-from .gpio import Led, Paw, Pins
-from .i2s import I2S, Mic, Speaker
+from .body import Air, Body, Cause, ToyError
+from .bus import Channel, Sys
 from .library import compiled_library
 from .storage import Flash, FlashModel, Nvs
 
-if TYPE_CHECKING:
-    from .radio import VirtualRadio
+__all__ = ["Cause", "ToyError", "VirtualToy"]
 
 DEVICE = pathlib.Path(__file__).parent / "device"
 HEAP = 112 * 1024  # bytes for the firmware; its day takes 96 kB, its busiest moments more
 OVERHEAD = 128 * 1024  # bytes of heap for the stand-ins
 BOOT_S = 0.3  # from a reset to the first instruction of Python
-TAIL = 30  # console lines that a report of a crash shows,
-WIDTH = 200  # and characters of each
 
 
-class Cause(enum.IntEnum):
-    """Why the toy started, as machine.reset_cause() says."""
-
-    POWER_ON = 1
-    RESET = 2
-    WATCHDOG = 3
-    DEEP_SLEEP = 4
-    SOFT_RESET = 5
-
-
-class ToyError(Exception):
-    """The toy did what a toy must not; the text ends with what its console said last."""
-
-
-class Air(Protocol):
-    """What is needed of a virtual radio."""
-
-    def attach(self, toy: VirtualToy) -> None:
-        """The toy starts."""
-
-    def detached(self, toy: VirtualToy) -> None:
-        """The toy's chip was reset or lost its power."""
-
-
-class VirtualToy:
+class VirtualToy(Body):
     def __init__(
         self,
         directory: str | pathlib.Path,
@@ -93,139 +60,36 @@ class VirtualToy:
         has in bytes, `main` a script to run in place of its boot.py and main.py. With
         `autostart` off the toy is without power until `restart()`.
         """
-        self.directory = pathlib.Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.board = board
-        self.facts = board_facts(ROOT / "board" / board / "board.py")
+        super().__init__(directory, board=board, air=air, autostart=autostart, seed=seed)
         self.heap_size = heap
-        self.autostart = autostart
-        self.console: list[str] = []  # whole lines
-        self.causes: list[Cause] = []  # of every start so far
         self.stopped: str | None = None  # "ended" or "failed" once main.py is over
-        self.off = asyncio.Event()  # it has no power
-        self._air = air
         self._lib = lib or compiled_library()
         self._main = main
         self._micropython = micropython or Unix.micropython_path()
         self._seed = seed
         self.process: subprocess.Popen[bytes] | None = None
-        self._line = b""
-        self._own_air: VirtualRadio | None = None
-        self._crash: ToyError | None = None
-        self._changed = asyncio.Event()  # console or state
         self._boot: asyncio.TimerHandle | None = None
         self._rtc = (0, 0.0)  # seconds since 2000, and when they were set
         self._watchdog: asyncio.TimerHandle | None = None
         self._watchdog_s = 0.0
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._memory: asyncio.Future[tuple[int, int]] | None = None
-
-        self.bus = Bus()
-        self.loop = self.bus.loop
         self.bus.on_gone = self._died
-        self.bus.on_error = self._broke
         self.bus.on_console = self._read_console
         self.bus.cpu_time = self._cpu_time
-        self.pins = Pins(self.bus)
-        self.led = Led(self.bus, self.pins, self.facts["LED"])
-        self.mic = Mic(self.loop, seed)
-        self.speaker = Speaker()
-        if (amplifier := self.facts.get("AMPLIFIER")) is not None:
-            self.speaker.muted = lambda: not self.pins.level(amplifier)
-        self.i2s = I2S(self.bus, self.speaker, self.mic)
         self.flash = Flash(self.bus, self.directory / "flash.bin", flash or FlashModel())
         self.nvs = Nvs(self.bus, self.directory / "nvs.json")
-        self.paws = {"record": Paw(self.pins, self.facts["RECORD_PAW"], seed)}
-        if self.facts.get("PLAY_PAW") is not None:
-            self.paws["play"] = Paw(self.pins, self.facts["PLAY_PAW"], seed)
         self.bus.on(Channel.WDT, self._on_watchdog)
-        self.bus.on(Channel.BLE, self._on_radio)
         self.bus.on_system |= {
             Sys.STOPPED: self._on_stopped,
             Sys.RESET: self._on_reset,
             Sys.RTC: self._on_rtc,
             Sys.TIMER: self._on_timer,
             Sys.CUT: self._on_cut,
-            Sys.MEMORY | 0x80: self._on_memory,
         }
 
-    # Hands on the toy
-
-    def press(self, paw: str, bounce: int = 0) -> None:
-        """Press a paw, "record" or "play", and keep it down."""
-        self._paw(paw).press(bounce)
-
-    def release(self, paw: str, bounce: int = 0) -> None:
-        """Let go of a paw."""
-        self._paw(paw).release(bounce)
-
-    async def hold(self, paw: str, seconds: float, bounce: int = 0) -> None:
-        """Press a paw for so long."""
-        self.press(paw, bounce)
-        await asyncio.sleep(seconds)
-        self.release(paw, bounce)
-
-    def _paw(self, name: str) -> Paw:
-        # On a board with one paw it does both.
-        return self.paws.get(name) or self.paws["record"]
-
-    # Power
-
-    async def __aenter__(self) -> VirtualToy:
-        if self.autostart:
-            self._start(Cause.POWER_ON)
-        else:
-            self.off.set()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.power_cut()
-        if self._own_air is not None:
-            await self._own_air.close()
-        if exc is not None and self.console:  # pytest shows it with the failure
-            print(f"{self.directory.name}: the console's last lines\n{self._tail()}")
-        if self._crash is not None and exc is not self._crash:
-            raise self._crash from (self._crash.__cause__ or exc)
-
-    @property
-    def running(self) -> bool:
-        return self.bus.connected
-
     def power_cut(self) -> None:
-        """Take the power away, now, whatever the toy is doing."""
-        self._end()
+        super().power_cut()
         self._rtc = (0, self.loop.time())
-        self.off.set()
-        self._notice()
-
-    async def restart(self, cause: Cause = Cause.POWER_ON) -> None:
-        """Switch it off if it is on, and on."""
-        self._end()
-        if cause == Cause.POWER_ON:
-            self._rtc = (0, self.loop.time())
-        self._start(cause)
-        await asyncio.sleep(0)
-
-    # Looking inside
-
-    async def wait_console(self, pattern: str, timeout: float = 10) -> re.Match[str]:
-        """Wait until a line of the console matches; raise ToyError if none does in time."""
-        seen = 0
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    for line in self.console[seen:]:
-                        if match := re.search(pattern, line):
-                            return match
-                    seen = len(self.console)
-                    await self._next_change()
-        except TimeoutError:
-            raise self._error(f"the console never said {pattern!r}") from None
 
     async def wait_stopped(self, timeout: float = 60) -> str:
         """Wait until main.py is over; return "ended" or "failed"."""
@@ -237,19 +101,7 @@ class VirtualToy:
             raise self._error("main.py did not end") from None
         return self.stopped
 
-    async def wait_restart(self, starts: int, timeout: float = 30) -> Cause:
-        """Wait until it has been started so many times; return why it was the last time."""
-        try:
-            async with asyncio.timeout(timeout):
-                while len(self.causes) < starts:
-                    await self._next_change()
-        except TimeoutError:
-            raise self._error("the toy did not restart") from None
-        return self.causes[-1]
-
     async def exec_repl(self, source: str, timeout: float = 60) -> str:
-        """Run a snippet on the board instead of main.py, as `mpremote exec` does; return what
-        it prints. A toy that was running is reset for it, and again after it."""
         was_running = self.running
         self._end()
         first = len(self.console)
@@ -266,12 +118,6 @@ class VirtualToy:
             raise ToyError(f"the snippet failed on the toy:\n{output}")
         return output
 
-    async def memory(self) -> tuple[int, int]:
-        """Return the firmware's heap after a collection: (bytes free, bytes in use)."""
-        self._memory = self.loop.create_future()
-        self.bus.send(Channel.SYS, Sys.MEMORY)
-        return await asyncio.wait_for(self._memory, 30)
-
     def flash_image(self) -> bytes:
         """Return every byte of the flash chip, the file system's and those it has forgotten."""
         return self.flash.image()
@@ -281,10 +127,9 @@ class VirtualToy:
     def _start(self, cause: Cause, repl: str | None = None) -> None:
         self._boot = None
         self.stopped = None
-        self.off.clear()
-        self.causes.append(cause)
-        if self._air is not None:
-            self._air.attach(self)
+        if cause == Cause.POWER_ON:
+            self._rtc = (0, self.loop.time())
+        self._started(cause)
         listener = socket.create_server(("127.0.0.1", 0))
         console, console_end = os.pipe()
         os.set_blocking(console, False)
@@ -376,12 +221,8 @@ class VirtualToy:
                 timer.cancel()
         self._watchdog = None
         self._timers.clear()
-        self.i2s.power_off()
-        self.pins.power_off()
-        self.led.power_off()
         self.nvs.power_off()
-        if self._air is not None:
-            self._air.detached(self)
+        self._silence()
 
     def _reset(self, cause: Cause) -> None:
         self._end()
@@ -402,21 +243,6 @@ class VirtualToy:
         self.off.set()
         self._notice()
 
-    def _broke(self, error: Exception) -> None:
-        """A peripheral here raised: the fault is not the toy's, and it cannot go on."""
-        self._end()
-        self._crash = self._error(f"a virtual peripheral failed: {error!r}")
-        self._crash.__cause__ = error
-        self.off.set()
-        self._notice()
-
-    def _error(self, what: str) -> ToyError:
-        tail = self._tail()
-        return ToyError(f"{what}. Its console:\n{tail}" if tail else f"{what}; it said nothing.")
-
-    def _tail(self) -> str:
-        return "\n".join(line[:WIDTH] for line in self.console[-TAIL:])
-
     def _cpu_time(self) -> float:
         if self.process is None:
             return 0.0
@@ -432,24 +258,12 @@ class VirtualToy:
             return
         try:
             while data := os.read(self.bus.console_fd, 65536):
-                *lines, self._line = (self._line + data).split(b"\n")
-                if lines:
-                    self.console += [x.decode(errors="replace").rstrip("\r") for x in lines]
-                    self._notice()
+                self._said(data)
         except BlockingIOError:
             return
         # Nobody holds the other end any more: only a look at the bus can tell what happened.
         if not self.bus.virtual:
             self.loop.remove_reader(self.bus.console_fd)
-
-    def _notice(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _next_change(self) -> None:
-        if self._crash is not None:
-            raise self._crash
-        await self._changed.wait()
 
     # What the chip says
 
@@ -468,11 +282,6 @@ class VirtualToy:
     def _on_rtc(self, payload: bytes) -> None:
         self._rtc = (struct.unpack("<I", payload)[0], self.loop.time())
 
-    def _on_memory(self, payload: bytes) -> None:
-        free, used, _ = struct.unpack("<III", payload)
-        if self._memory and not self._memory.done():
-            self._memory.set_result((free, used))
-
     def _on_timer(self, payload: bytes) -> None:
         number, periodic, us = struct.unpack("<BBI", payload)
         if timer := self._timers.pop(number, None):
@@ -487,14 +296,6 @@ class VirtualToy:
                 self._arm_timer(number, periodic, period, last + period)
 
         self._timers[number] = self.loop.call_at(last + period, fire)
-
-    def _on_radio(self, op: int, payload: bytes) -> bytes | Awaitable[bytes] | None:
-        """It uses its radio and no air was given: it gets one with nobody else on it."""
-        from .radio import VirtualRadio  # slow to import, and most scripts have no use for it
-
-        self._air = self._own_air = VirtualRadio()
-        self._air.attach(self)
-        return self.bus.handle(Channel.BLE, op, payload)
 
     def _on_watchdog(self, op: int, payload: bytes) -> None:
         if op == 1:
@@ -514,15 +315,3 @@ _CHIPS: dict[str, dict[str, Any]] = {
     "s3": {"i2s": 2, "pins": [*range(22), *range(26, 49)], "input_only": []},
     "c3": {"i2s": 1, "pins": [*range(11), *range(12, 22)], "input_only": []},
 }
-
-
-def board_facts(path: pathlib.Path) -> dict[str, Any]:
-    """Return the constants of a board file, which only a chip can import."""
-    facts: dict[str, Any] = {}
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                facts[node.targets[0].id] = ast.literal_eval(node.value)
-            except ValueError:
-                continue
-    return facts

@@ -1,8 +1,9 @@
 """The chip's end of the bus: what the stand-ins say to the virtual toy's host, and hear from it.
 
 A frame is u16 payload length, u8 channel, u8 op, u32 time in microseconds, then the payload.
-An op with REPLY set answers a call. Stand-ins stand for hardware: what runs in here runs with the
-heap unlocked, whatever the firmware asked for, and user code runs with its lock put back.
+An op with REPLY set answers a call. It goes over the wire of line.py. Stand-ins stand for
+hardware: what runs in here runs with the heap unlocked, whatever the firmware asked for, and user
+code runs with its lock put back.
 
 In real time frames interrupt between bytecodes. In virtual time the clock stands still while the
 firmware computes, and frames come while it sleeps, waits in poll, or has just ended a call.
@@ -11,14 +12,11 @@ firmware computes, and frames come while it sleeps, waits in poll, or has just e
 import gc
 import json
 import micropython
-import os
-import sigio
-import socket
 import struct
 import sys
 from micropython import const
 
-import uselect
+import line
 from utime import ticks_diff, ticks_us
 
 SYS = const(0)
@@ -46,7 +44,7 @@ CUT = const(12)  # call that is never answered: the power went in the middle of 
 FOREVER = const(0xFFFFFFFF)
 _STEP_US = const(1 << 28)  # µs in one IDLE at most: half the ticks' range is 2**29
 
-virtual = os.getenv("HUSHBEAR_TIME") == "virtual"
+virtual = line.virtual
 
 _handlers = {}
 _registers = {}
@@ -59,19 +57,6 @@ _dispatching = False
 _idles = 0  # IDLE frames sent
 _runs = 0  # RUN frames received: each IDLE has its own, in their order
 _locked = 0  # the firmware's heap lock depth, while a handler runs
-
-
-def _connect():
-    host, port = os.getenv("HUSHBEAR_BUS").split(":")
-    s = socket.socket()
-    s.connect(socket.getaddrinfo(host, int(port))[0][-1])
-    s.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: frames are small and one waits for them
-    return s
-
-
-_stream = _connect()
-_poll = uselect.poll()
-_poll.register(_stream, uselect.POLLIN)
 
 
 def unlock():
@@ -91,19 +76,19 @@ def lock(depth):
 
 def _write(channel, op, payload):
     # One write a frame: a callback that sends another one cannot get into the middle.
-    _stream.write(struct.pack("<HBBI", len(payload), channel, op, sigio.micros()) + payload)
+    line.write(struct.pack("<HBBI", len(payload), channel, op, line.micros()) + payload)
 
 
 def _read():
     global _runs
     # No branch in between, so no callback that reads, too, gets into the middle.
     try:
-        head = _stream.read(8)
-        payload = _stream.read(head[0] | head[1] << 8)
+        head = line.read(8)
+        payload = line.read(head[0] | head[1] << 8)
     except (IndexError, OSError):
-        os.system("kill -9 $PPID")  # the host is gone: leave no process behind
+        line.lost()
     if virtual:
-        sigio.clock(struct.unpack_from("<I", head, 4)[0])
+        line.clock(struct.unpack_from("<I", head, 4)[0])
         if head[2] == SYS and head[3] == RUN:
             _runs += 1
     if head[2] in _registers:
@@ -183,7 +168,7 @@ def _interrupted(_):
         while True:
             if _queue:
                 _dispatch(_queue.pop(0))
-            elif not virtual and _poll.poll(0):
+            elif not virtual and line.ready():
                 _dispatch(_read())
             else:
                 break
@@ -307,4 +292,4 @@ system[MEMORY] = _memory
 on(SYS, _system)
 config = json.loads(call(SYS, HELLO))  # what the host made this chip to be
 if not virtual:
-    sigio.watch(_stream.fileno(), _interrupted)
+    line.watch(_interrupted)
