@@ -6,7 +6,7 @@ import pathlib
 import threading
 
 from host_tests.emulated_port import BOOT_S, EmulatedBoard
-from host_tests.targets.qemu_esp32 import ACCEL, FLASH_SIZE, QemuEsp32
+from host_tests.targets.esp32_emulator import IMAGE_FLASH, command
 
 # How the pins that the chip looks at when it starts are read, as Espressif's QEMU documents it
 FLASH_BOOT = 0x12
@@ -19,19 +19,17 @@ class EmulatedEsp32(EmulatedBoard):
         """`flash` keeps what is written; it is made, erased, if it is not there."""
         super().__init__()
         if not flash.exists():
-            flash.write_bytes(b"\xff" * FLASH_SIZE)
+            flash.write_bytes(b"\xff" * IMAGE_FLASH)
         self._flash = flash
         self._said = b""
         self._loader_ready = threading.Event()
 
     def command(self, io0: bool) -> list[str]:
-        emulator = QemuEsp32._emulator()
-        assert emulator is not None
         self._loader_ready.clear()
         strapping = FLASH_BOOT if io0 else DOWNLOAD_BOOT
         return [
-            *(emulator, "-machine", "esp32", *ACCEL, "-display", "none", "-monitor", "none"),
-            *("-drive", f"file={self._flash},if=mtd,format=raw"),
+            *command(self._flash),
+            *("-monitor", "none"),
             *("-global", f"driver=esp32.gpio,property=strap_mode,value={strapping:#x}"),
             *("-global", "driver=timer.esp32.timg,property=wdt_disable,value=true"),
             *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),

@@ -20,16 +20,33 @@ def take(size):
 micropython.kbd_intr(-1)
 """
 
+# The same in pieces, for a console that loses what comes while nobody reads. Short enough for it.
+_TAKE_PIECES = """\
+import gc,sys,micropython as m
+def take(n):
+ b=bytearray(n)
+ v=memoryview(b)
+ for i in range(0,n,{chunk}):
+  print("{ready}\\x04",end="")
+  sys.stdin.buffer.readinto(v[i:i+{chunk}])
+ return bytes(b)
+"""
+
 
 class RawRepl:
     """`write` sends bytes to the device. `expect(mark, seconds)` returns what came before the
-    bytes `mark`, or raises TimeoutError with what has come so far."""
+    bytes `mark`, or raises TimeoutError with what has come so far. `chunk`: how many bytes the
+    console holds while nobody reads; default: it has flow control."""
 
     def __init__(
-        self, write: Callable[[bytes], None], expect: Callable[[bytes, float], bytes]
+        self,
+        write: Callable[[bytes], None],
+        expect: Callable[[bytes, float], bytes],
+        chunk: int | None = None,
     ) -> None:
         self._write = write
         self._expect = expect
+        self._chunk = chunk
 
     def enter(self, timeout: float = 10) -> None:
         """Interrupt what runs and enter the raw REPL."""
@@ -69,13 +86,23 @@ class RawRepl:
         small, bulk = split_args(args)
         code = dedent(source).encode()
         main = [
-            PRELUDE + _TAKE,
+            PRELUDE,
             f"scope = { ({'__name__': '__main__', **small})!r}",
             "scope['result'] = result",
             *(f"scope[{name!r}] = take({len(data)})" for name, data in bulk.items()),
             f"code = compile(take({len(code)}), 'test.py', 'exec')",
-            "micropython.kbd_intr(3)",
+            "__import__('micropython').kbd_intr(3)",
             "gc.collect()",
             "exec(code, scope)",
         ]
-        return self.execute("\n".join(main), [*bulk.values(), code], timeout)
+        return self.execute_fed("\n".join(main), [*bulk.values(), code], timeout)
+
+    def execute_fed(self, source: str, bulk: list[bytes], timeout: float) -> str:
+        """Run `source`, however long, with take() defined and fed each of `bulk`."""
+        size = self._chunk
+        if size is None:
+            return self.execute(_TAKE + source, bulk, timeout)
+        self.execute(_TAKE_PIECES.format(chunk=size, ready=_READY.decode()), [], timeout)
+        code = source.encode()
+        pieces = [d[i : i + size] for d in (code, *bulk) for i in range(0, len(d), size)]
+        return self.execute(f"m.kbd_intr(-1)\nexec(take({len(code)}))", pieces, timeout)
