@@ -40,12 +40,25 @@ def _copy(dst: ptr8, src: ptr8, state: ptr32, off: int, n: int, side: int) -> in
         dst = ptr8(to)
         src = ptr8(at)
         end = uint(src) + run
+        stop = uint(src)
         if not (to | at) & 3:
-            words = end - (run & 3)
-            while uint(src) < words:
-                ptr32(dst)[0] = ptr32(src)[0]
-                dst = ptr8(uint(dst) + 4)
-                src = ptr8(uint(src) + 4)
+            stop = end - (run & 15)
+        while uint(src) < stop:
+            ptr32(dst)[0] = ptr32(src)[0]
+            ptr32(dst)[1] = ptr32(src)[1]
+            ptr32(dst)[2] = ptr32(src)[2]
+            ptr32(dst)[3] = ptr32(src)[3]
+            dst = ptr8(uint(dst) + 16)
+            src = ptr8(uint(src) + 16)
+        if not (to | at) & 1:
+            stop = end - (run & 7)
+        while uint(src) < stop:
+            ptr16(dst)[0] = ptr16(src)[0]
+            ptr16(dst)[1] = ptr16(src)[1]
+            ptr16(dst)[2] = ptr16(src)[2]
+            ptr16(dst)[3] = ptr16(src)[3]
+            dst = ptr8(uint(dst) + 8)
+            src = ptr8(uint(src) + 8)
         while uint(src) < end:
             dst[0] = src[0]
             dst = ptr8(uint(dst) + 1)
@@ -64,20 +77,24 @@ class Ring:
     `free` to both. A span that does not fit the caller's buffer raises ValueError.
     """
 
+    @micropython.native
     def __init__(self, buffer):
         self._buffer = buffer
         self._state = array("i", (len(buffer), 0, 0))
 
+    @micropython.native
     def used(self):
         """Return how many bytes can be got."""
         state = self._state
         used = state[_WRITE] - state[_READ]
         return used if used >= 0 else used + 2 * state[_CAPACITY]
 
+    @micropython.native
     def free(self):
         """Return how many bytes can be put."""
         return self._state[_CAPACITY] - self.used()
 
+    @micropython.native
     def put(self, src, off, n):
         """Add up to `n` bytes from offset `off` of `src`; return how many there was room for."""
         if off < 0 or n < 0 or off + n > len(src):
@@ -86,18 +103,21 @@ class Ring:
         self._advance(_WRITE, n)
         return n
 
+    @micropython.native
     def get(self, dst, off, n):
         """Move up to `n` bytes to offset `off` of `dst`; return how many."""
         n = self.peek(dst, off, n)
         self._advance(_READ, n)
         return n
 
+    @micropython.native
     def peek(self, dst, off, n):
         """Copy what `get` would move and leave it in the ring; return how many bytes."""
         if off < 0 or n < 0 or off + n > len(dst):
             raise ValueError("span outside the buffer")
         return _copy(dst, self._buffer, self._state, off, n, _READ)
 
+    @micropython.native
     def skip(self, n):
         """Drop up to `n` bytes; return how many."""
         if n < 0:
@@ -106,10 +126,12 @@ class Ring:
         self._advance(_READ, n)
         return n
 
+    @micropython.native
     def clear(self):
         """Drop everything that is there now."""
         self._state[_READ] = self._state[_WRITE]
 
+    @micropython.native
     def _advance(self, side, n):
         state = self._state
         position = state[side] + n
