@@ -17,24 +17,25 @@ _GAIN = const(2)
 
 
 @micropython.viper
-def _capture(dst: ptr16, src: ptr32, state: ptr32, n: int, dst_off: int):
-    # 20 of the 24 bits are kept: the other four are the microphone's own noise. The DC estimate
-    # has 7 more. Per sample y = x - dc; dc += y / 128: a high pass at 20 Hz. What the division
-    # cuts off stays in the sum, so that a constant input ends at exactly 0 (Yates and Lyons, "DC
-    # Blocker Algorithms", 2008).
+def _capture(dst: ptr16, y: int, src: ptr32, state: ptr32, n: int, dst_off: int):
+    # Per sample y = x - dc; dc += y / 128: a high pass at 20 Hz. 20 of the microphone's 24 bits go
+    # into y, the other four are its own noise; dc has 27. What the division cuts off stays in the
+    # difference, so that a constant input ends at exactly 0 (Yates and Lyons, "DC Blocker
+    # Algorithms", 2008). The first two parameters live in registers.
     dst = ptr16(uint(dst) + (dst_off << 1))
     if uint(dst) & 1 or uint(src) & 3:
         raise ValueError("samples at an odd address")
     dc = state[_DC]
     if n and not state[_PRIMED]:
-        dc = (src[0] >> 12) << 7
+        dc = src[0] >> 5
         state[_PRIMED] = 1
     gain = state[_GAIN]
     end = uint(dst) + (n << 1)
+    slots = int(src) - (int(dst) << 1)  # a slot is twice as large as a sample
     while uint(dst) < end:
-        y = (src[0] >> 12) - (dc >> 7)
-        dc += y
-        y = (y * gain + 128) >> 8
+        y = (ptr32((int(dst) << 1) + slots)[0] >> 5) - dc >> 7
+        dc = y + dc
+        y = y * gain + 128 >> 8
         if (y + 16384) >> 15:
             # From half of full scale a parabola leads to the limit, at 1.5 times full scale
             excess = (y if y > 0 else -1 - y) - 16383
@@ -44,7 +45,6 @@ def _capture(dst: ptr16, src: ptr32, state: ptr32, n: int, dst_off: int):
             y = limited if y > 0 else -1 - limited
         dst[0] = y
         dst = ptr16(uint(dst) + 2)
-        src = ptr32(uint(src) + 4)
     state[_DC] = dc
 
 
@@ -54,6 +54,7 @@ class Capture:
     `gain` is linear, 1/16 to 64 in steps of 1/16; with 1 a full slot becomes a full sample.
     """
 
+    @micropython.native
     def __init__(self, gain):
         gain = int(gain * 16 + 0.5)
         if gain < 1 or gain > 1024:
@@ -64,6 +65,7 @@ class Capture:
         """Begin another recording, in which the first sample is taken for the DC offset."""
         self._state[_PRIMED] = 0
 
+    @micropython.native
     def process(self, src, n, dst, dst_off=0):
         """Turn the first `n` slots of `src` into int16 samples from sample `dst_off` of `dst`.
 
@@ -73,7 +75,7 @@ class Capture:
             raise ValueError("slots outside the buffer")
         if dst_off < 0 or 2 * (dst_off + n) > len(dst):
             raise ValueError("samples outside the buffer")
-        _capture(dst, src, self._state, n, dst_off)
+        _capture(dst, 0, src, self._state, n, dst_off)
 
 
 @micropython.viper
@@ -82,11 +84,13 @@ def _scale(samples: ptr16, off: int, n: int, volume: int):
     if uint(samples) & 1:
         raise ValueError("samples at an odd address")
     end = uint(samples) + (n << 1)
+    half = 16384 - (volume << 15)  # takes the bias off, too
     while uint(samples) < end:
-        samples[0] = (((samples[0] ^ 0x8000) - 0x8000) * volume + 16384) >> 15
+        samples[0] = (samples[0] ^ 0x8000) * volume + half >> 15
         samples = ptr16(uint(samples) + 2)
 
 
+@micropython.native
 def scale(samples, off, n, volume):
     """Multiply `n` samples from `off` by `volume` (Q15, 0 to UNITY) in place, rounding."""
     if off < 0 or n < 0 or 2 * (off + n) > len(samples):
@@ -122,6 +126,7 @@ def _tone(dst: ptr16, phase: int, off: int, n: int, step: int, level: int, rise:
     return phase
 
 
+@micropython.native
 def tone(dst, off, n, phase, step, amplitude, end=None):
     """Write `n` samples of a sine from sample `off` of `dst`; return the phase after them.
 
