@@ -19,52 +19,45 @@ from array import array
 
 _BLOCK_ALIGN = const(256)
 
-# Both kernels keep the state of the codec in one word: the value, biased by 32768 so that it is
-# never negative, above 64 * step index, the row. Adding an entry of MOVES moves both at once. A
-# value has left 16 bits if, and only if, `state >> 29` is not zero.
-_ROW = const(0x1FFF)
-_VALUE = const(13)  # bits below the value
-_TOP = const(0xFFFF << 13)  # the highest value
-
-_STEPS = (
-    7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60, 66,
-    73, 80, 88, 97, 107, 118, 130, 143, 157, 173, 190, 209, 230, 253, 279, 307, 337, 371, 408, 449,
-    494, 544, 598, 658, 724, 796, 876, 963, 1060, 1166, 1282, 1411, 1552, 1707, 1878, 2066, 2272,
-    2499, 2749, 3024, 3327, 3660, 4026, 4428, 4871, 5358, 5894, 6484, 7132, 7845, 8630, 9493,
-    10442, 11487, 12635, 13899, 15289, 16818, 18500, 20350, 22385, 24623, 27086, 29794, 32767,
-)  # fmt: skip
-_INDEXMOVES = (-1, -1, -1, -1, 2, 4, 6, 8)
-
-
-def _difference(step, code):
-    """Return by how much the codes 0 to 7 move the value."""
-    difference = step >> 3
-    if code & 4:
-        difference += step
-    if code & 2:
-        difference += step >> 1
-    if code & 1:
-        difference += step >> 2
-    return difference
+# Encoder and decoder keep the state of the codec in one word: from bit 18 on the place of its row
+# in MOVES, 64 bytes for each step index; below that 0x20000 plus the value. So the lower half is
+# the value in two's complement, adding an entry of MOVES moves both, no move borrows from the
+# row, and a value has left 16 bits if, and only if, bit 16 of `state + 0x8000` is set.
 
 
 def _make_moves():
-    moves = array("i", bytes(89 * 8 * 4))
-    for index, step in enumerate(_STEPS):
-        for code in range(8):
-            to = min(max(index + _INDEXMOVES[code], 0), 88)
-            moves[8 * index + code] = (_difference(step, code) << _VALUE) + 64 * (to - index)
+    steps = [
+        7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50, 55, 60,
+        66, 73, 80, 88, 97, 107, 118, 130, 143, 157, 173, 190, 209, 230, 253, 279, 307, 337, 371,
+        408, 449, 494, 544, 598, 658, 724, 796, 876, 963, 1060, 1166, 1282, 1411, 1552, 1707, 1878,
+        2066, 2272, 2499, 2749, 3024, 3327, 3660, 4026, 4428, 4871, 5358, 5894, 6484, 7132, 7845,
+        8630, 9493, 10442, 11487, 12635, 13899, 15289, 16818, 18500, 20350, 22385, 24623, 27086,
+        29794, 32767,
+    ]  # fmt: skip
+    moves = array("i", bytes(89 * 16 * 4))
+    for index, step in enumerate(steps):
+        for code in range(16):
+            difference = step >> 3
+            if code & 4:
+                difference += step
+            if code & 2:
+                difference += step >> 1
+            if code & 1:
+                difference += step >> 2
+            to = index + 2 * (code & 3) + 2 if code & 4 else index - 1
+            row = 64 * (min(max(to, 0), 88) - index) << 18
+            moves[16 * index + code] = row + (-difference if code & 8 else difference)
     return moves
 
 
-# MOVES[8 * step index + code] is what the codes 0 to 7 add to the state. The codes 8 to 15 move
-# the row as much, and the value the other way.
+# MOVES[16 * step index + code] is what a code adds to the state.
 MOVES = _make_moves()
+del _make_moves  # and its steps: a kilobyte
 
 
 @micropython.viper
-def _decode(state: int, dst: ptr16, src: ptr8, src_off: int, size: int, dst_off: int) -> int:
-    # The first parameters live in registers: that is why the state is one.
+def _decode(state: int, src: ptr8, dst: ptr16, src_off: int, size: int, dst_off: int) -> int:
+    # The first two parameters live in registers, the others in memory.
     src = ptr8(uint(src) + src_off)
     dst = ptr16(uint(dst) + (dst_off << 1))
     if uint(dst) & 1:
@@ -75,29 +68,23 @@ def _decode(state: int, dst: ptr16, src: ptr8, src_off: int, size: int, dst_off:
     end = uint(src) + size
     state = src[0] | src[1] << 8
     dst[0] = state
-    state = (state ^ 0x8000) << _VALUE | src[2] << 6
+    state = ((state ^ 0x8000) + 0x18000) | src[2] << 24
     src = ptr8(uint(src) + 4)
     while uint(src) < end:
-        code = src[0]
-        move = ptr32(((state & _ROW) >> 1) + moves)[code & 7]
-        if code & 8:
-            move = (((move + 64) & _ROW) << 1) - 128 - move
-        state += move
-        if state >> 29:
-            state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
-        dst[1] = (state >> _VALUE) ^ 0x8000
-        move = ptr32(((state & _ROW) >> 1) + moves)[code >> 4 & 7]
-        if code & 0x80:
-            move = (((move + 64) & _ROW) << 1) - 128 - move
-        state += move
-        if state >> 29:
-            state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
-        dst[2] = (state >> _VALUE) ^ 0x8000
-        dst = ptr16(uint(dst) + 4)
+        state = ptr32((((src[0] & 15) << 20) + state >> 18) + moves)[0] + state
+        if (state + 0x8000) & 0x10000:
+            state = state >> 18 << 18 | (0x27FFF if state & 0x20000 else 0x18000)
+        dst[1] = state
+        state = ptr32((((src[0] >> 4) << 20) + state >> 18) + moves)[0] + state
+        if (state + 0x8000) & 0x10000:
+            state = state >> 18 << 18 | (0x27FFF if state & 0x20000 else 0x18000)
+        dst[2] = state
         src = ptr8(uint(src) + 1)
+        dst = ptr16(uint(dst) + 4)
     return 2 * size - 7
 
 
+@micropython.native
 def decode(src, src_off, size, dst, dst_off):
     """Decode the block of `size` bytes (4 to 256) at byte `src_off` of `src`.
 
@@ -110,4 +97,4 @@ def decode(src, src_off, size, dst, dst_off):
         raise ValueError("block outside the buffer")
     if dst_off < 0 or 2 * (dst_off + 2 * size - 7) > len(dst):
         raise ValueError("samples outside the buffer")
-    return _decode(0, dst, src, src_off, size, dst_off)
+    return _decode(0, src, dst, src_off, size, dst_off)

@@ -13,24 +13,38 @@ _BLOCK_SAMPLES = const(505)
 LOOKAHEAD_MAX = const(6)  # seven squares of 2^28 fit in a word
 SAMPLES_SIZE = const(2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX))
 
-_ROW = const(0x1FFF)
-_VALUE = const(13)
-_TOP = const(0xFFFF << 13)
+# The state is the decoder's (see ima.py), but the value is biased by 0x8000 instead of 0x20000:
+# then bit 16 says that a value has left 16 bits, and bit 17 that it did so at the lower end.
+#
+# Of a step's levels d(0) to d(7) the one nearest to a distance x below d(7) is d(code), with
+#     code = (x + 1) * reciprocal >> 29
+# and reciprocals of 2^31 / step that are a little larger where the shifts of the shift-and-add
+# form lose most. That is exact for each of the 89 steps and every x.
 
 
-# What the search leaves behind at each sample of the lookahead
-_FRAMES = array("i", bytes(4 * 6 * (LOOKAHEAD_MAX - 1)))
+def _make_reciprocals():
+    reciprocals = array("i", bytes(4 * 89))
+    for index in range(89):
+        step = MOVES[16 * index + 4] - MOVES[16 * index] & 0xFFFF
+        reciprocals[index] = ((1 << 33) - 1) // (4 * step - max(0, (step & 7) - 5))
+    return reciprocals
+
+
+_RECIPROCALS = _make_reciprocals()
+del _make_reciprocals
 
 
 @micropython.viper
 def _load(samples: ptr16, src: ptr16, src_off: int, n: int):
-    # Copy a block's samples, biased by 32768, and repeat the last to the end of the lookahead.
+    # Copy a block's samples, and repeat the last to the end of the lookahead.
+    src = ptr16(uint(src) + (src_off << 1))
     if uint(src) & 1:
         raise ValueError("samples at an odd address")
-    src = ptr16(uint(src) + (src_off << 1))
-    stop = uint(src) + (n << 1)
-    while uint(src) < stop:
-        samples[0] = src[0] ^ 0x8000
+    stop = uint(samples) + (n << 1)
+    if uint(samples) == uint(src):
+        samples = ptr16(stop)
+    while uint(samples) < stop:
+        samples[0] = src[0]
         samples = ptr16(uint(samples) + 2)
         src = ptr16(uint(src) + 2)
     last = ptr16(uint(samples) - 2)[0]
@@ -41,98 +55,88 @@ def _load(samples: ptr16, src: ptr16, src_off: int, n: int):
 
 
 @micropython.viper
-def _first_row(samples: ptr16) -> int:
+def _first_index(samples: ptr16, off: int) -> int:
     # A step of the size of the average move is right for the start. Code 4 moves by 9/8 steps.
-    moves = ptr32(MOVES)
-    moved = i = row = 0
+    samples = ptr16(uint(samples) + (off << 1))
+    moves = ptr16(MOVES)
+    moved = i = index = 0
     while i < 32:
-        move = samples[i + 1] - samples[i]
+        move = (samples[i + 1] ^ 0x8000) - (samples[i] ^ 0x8000)
         moved += move if move > 0 else 0 - move
         i += 1
-    while row < 88 and (moves[8 * row + 4] >> _VALUE) << 5 < moved:
-        row += 1
-    return row << 6
+    while index < 88 and moves[32 * index + 8] << 5 < moved:
+        index += 1
+    return index
 
 
 @micropython.viper
-def _encode_nearest(state: int, level: int, samples: ptr16, dst: ptr8, dst_off: int) -> int:
-    # In: state is the row, level nothing. Out: the row. The first parameters live in registers.
+def _encode_nearest(
+    state: int, code: int, samples: ptr16, src_off: int, dst: ptr8, dst_off: int
+) -> int:
+    # In: state is the step index, code nothing. Out: the step index. The first two parameters live
+    # in registers, and the loop is unrolled by two.
+    samples = ptr16(uint(samples) + (src_off << 1))
+    if uint(samples) & 1:
+        raise ValueError("samples at an odd address")
     dst = ptr8(uint(dst) + dst_off)
-    level = samples[0] ^ 0x8000
-    dst[0] = level
-    dst[1] = level >> 8
-    dst[2] = state >> 6
+    code = samples[0]
+    dst[0] = code
+    dst[1] = code >> 8
+    dst[2] = state
     dst[3] = 0
-    dst = ptr8(uint(dst) + 4)
-    state |= samples[0] << _VALUE
+    state = state << 24 | code ^ 0x8000
     moves = int(ptr32(MOVES))
+    reciprocals = ptr32(_RECIPROCALS)
     end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
-    low = -1
     while uint(samples) < end:
-        samples = ptr16(uint(samples) + 2)
-        target = samples[0]
-        # The code whose level is nearest: twice the distance is compared with the sum of two
-        # moves. The 128 makes up for two rows that go one back.
-        level = target - (state >> _VALUE)
-        row = ptr32(((state & _ROW) >> 1) + moves)
-        sign = 0
-        if level < 0:
-            level = 0 - level
-            sign = 8
-        level = (level << _VALUE + 1) - 128
-        if level <= row[3] + row[4]:
-            if level <= row[1] + row[2]:
-                code = sign if level <= row[0] + row[1] else sign + 1
-            else:
-                code = sign + 2 if level <= row[2] + row[3] else sign + 3
-        elif level <= row[5] + row[6]:
-            code = sign + 4 if level <= row[4] + row[5] else sign + 5
+        far = (samples[1] ^ 0x8000) - state << 14 >> 14
+        row = (state >> 18) + moves
+        code = 0
+        if far < 0:
+            far = 0 - far
+            code = 8
+        if ptr16(row)[14] > far:
+            code = int(uint(reciprocals[state >> 24] * (far + 1)) >> 29) + code
         else:
-            code = sign + 6 if level <= row[6] + row[7] else sign + 7
-        move = row[code & 7]
-        if code & 8:
-            move = (((move + 64) & _ROW) << 1) - 128 - move
-        state += move
-        # A level beyond the end of the range is cut off there, which may have brought it nearer
-        level = state >> _VALUE
-        mirrored = target + target - level
-        if (level | mirrored) >> 16:
-            if mirrored >> 16:
-                place = code ^ 15 if code & 8 else code ^ 8
-                place += 1 if mirrored > 0 else -1
-                if not place >> 4:
-                    state -= move
-                    code = place ^ 8 if place & 8 else place ^ 15
-                    move = row[code & 7]
-                    if code & 8:
-                        move = (((move + 64) & _ROW) << 1) - 128 - move
-                    state += move
-            if state >> 29:
-                state = (state & _ROW) if state < 0 else (state & _ROW) | _TOP
-        if low < 0:
-            low = code
+            code += 7
+        state = ptr32(row)[code] + state
+        if state & 0x10000:
+            state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
+        low = code
+        far = (samples[2] ^ 0x8000) - state << 14 >> 14
+        row = (state >> 18) + moves
+        code = 0
+        if far < 0:
+            far = 0 - far
+            code = 8
+        if ptr16(row)[14] > far:
+            code = int(uint(reciprocals[state >> 24] * (far + 1)) >> 29) + code
         else:
-            dst[0] = low | code << 4
-            dst = ptr8(uint(dst) + 1)
-            low = -1
-    return state & _ROW
+            code += 7
+        state = ptr32(row)[code] + state
+        if state & 0x10000:
+            state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
+        dst[4] = code << 4 | low
+        dst = ptr8(uint(dst) + 1)
+        samples = ptr16(uint(samples) + 4)
+    return state >> 24
 
 
 @micropython.viper
 def _encode_search(
-    level: int, moved: int, samples: ptr16, dst: ptr8, dst_off: int, depth: int
+    code: int, moved: int, samples: ptr16, dst: ptr8, dst_off: int, depth: int, frames: ptr32
 ) -> int:
-    # In: moved is the row, level nothing. Out: the row.
+    # In: code is the step index, moved nothing. Out: the step index.
     dst = ptr8(uint(dst) + dst_off)
-    level = samples[0] ^ 0x8000
-    dst[0] = level
-    dst[1] = level >> 8
-    dst[2] = moved >> 6
+    moved = samples[0]
+    dst[0] = moved
+    dst[1] = moved >> 8
+    dst[2] = code
     dst[3] = 0
     dst = ptr8(uint(dst) + 4)
-    state = moved | samples[0] << _VALUE
+    state = code << 24 | moved ^ 0x8000
     moves = int(ptr32(MOVES))
-    frames = ptr32(_FRAMES)
+    reciprocals = ptr32(_RECIPROCALS)
     most = 0x3FFFFFFF
     most += most + 1
     end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
@@ -147,72 +151,60 @@ def _encode_search(
         k = 0  # depth of the sample that a code is tried for
         base = state  # the state that it starts from
         spent = 0  # squared error on the way there
-        target = samples[0]
+        target = samples[0] ^ 0x8000
         start = place = middle
         step = 1
         while True:
             cost = best
             if not place >> 4:
                 code = place ^ 8 if place & 8 else place ^ 15
-                move = ptr32(((base & _ROW) >> 1) + moves)[code & 7]
-                if code & 8:
-                    move = (((move + 64) & _ROW) << 1) - 128 - move
-                moved = base + move
-                if moved >> 29:
-                    moved = (moved & _ROW) if moved < 0 else (moved & _ROW) | _TOP
-                level = target - (moved >> _VALUE)
-                if (level + 16384) >> 15:
-                    level = 16384
-                cost = spent + level * level
+                moved = ptr32(((code << 20) + base >> 18) + moves)[0] + base
+                far = target - moved << 14 >> 14
+                if far < 0:
+                    far = 0 - far
+                if far > 16384:
+                    far = 16384
+                cost = far * far + spent
             if cost < best:
+                if moved & 0x10000:
+                    moved = (moved + 0x20000 >> 18 << 18) | (0 if moved & 0x20000 else 0xFFFF)
                 if not k:
                     first = code
                     first_moved = moved
                 k += 1
-                after = samples[k]
+                after = samples[k] ^ 0x8000
                 # The code whose level is nearest for the sample after, as above
-                level = after - (moved >> _VALUE)
-                row = ptr32(((moved & _ROW) >> 1) + moves)
-                sign = 0
-                if level < 0:
-                    level = 0 - level
-                    sign = 8
-                level = (level << _VALUE + 1) - 128
-                if level <= row[3] + row[4]:
-                    if level <= row[1] + row[2]:
-                        code = sign if level <= row[0] + row[1] else sign + 1
-                    else:
-                        code = sign + 2 if level <= row[2] + row[3] else sign + 3
-                elif level <= row[5] + row[6]:
-                    code = sign + 4 if level <= row[4] + row[5] else sign + 5
-                else:
-                    code = sign + 6 if level <= row[6] + row[7] else sign + 7
-                move = row[code & 7]
-                if code & 8:
-                    move = (((move + 64) & _ROW) << 1) - 128 - move
-                level = (moved + move) >> _VALUE
-                code = code ^ 15 if code & 8 else code ^ 8
-                mirrored = after + after - level
-                if (level | mirrored) >> 16:
-                    sign = 1 if mirrored > 0 else -1
-                    if mirrored >> 16 and not (code + sign) >> 4:
-                        code += sign
-                        level = mirrored
-                    if level >> 16:
-                        level = 0 if level < 0 else 0xFFFF
+                near = after - moved << 14 >> 14
+                row = (moved >> 18) + moves
+                flip = 8
+                if near < 0:
+                    near = 0 - near
+                    flip = 7
+                code = 7
+                if ptr16(row)[14] > near:
+                    code = int(uint(reciprocals[moved >> 24] * (near + 1)) >> 29)
                 if k == 1:
-                    first_middle = code
+                    first_middle = code ^ flip
                 if k == depth:
                     k -= 1
-                    level = after - level
-                    if (level + 16384) >> 15:
-                        level = 16384
-                    cost += level * level
+                    near -= ptr16((code << 2) + row)[0]
+                    if near > 16384:
+                        near = 16384
+                    cost = near * near + cost
                     if cost < best:
                         best = cost
                         best_code = first
                         state = first_moved
                         middle = first_middle
+                    if place == start:
+                        # No two levels are closer to each other than the first is to its mirror
+                        # image, so often none of the other codes can be better.
+                        far = (ptr16((base >> 18) + moves)[0] << 1) - far
+                        if far > 0 and far * far + spent >= best:
+                            if not k:
+                                break
+                            step = -1
+                            place = 0
                     place += step
                 else:
                     frames[0] = base
@@ -225,7 +217,7 @@ def _encode_search(
                     base = moved
                     spent = cost
                     target = after
-                    start = place = code
+                    start = place = code ^ flip
                     step = 1
             elif step > 0:
                 step = -1
@@ -244,10 +236,10 @@ def _encode_search(
         if low < 0:
             low = best_code
         else:
-            dst[0] = low | best_code << 4
+            dst[0] = best_code << 4 | low
             dst = ptr8(uint(dst) + 1)
             low = -1
-    return state & _ROW
+    return state >> 24
 
 
 class Encoder:
@@ -255,13 +247,15 @@ class Encoder:
 
     With a lookahead of 0 each code is the one that comes nearest to its sample. With a lookahead
     of n (up to 6) it is the first of those n + 1 codes that have the least sum of squared errors
-    over their samples, an error of more than 16384 counting as 16384; past the end of a block its
-    last sample is taken to repeat. Not to be called from an interrupt.
+    over their samples. An error is that of the level before it is cut off at the end of the range,
+    and counts as 16384 if it is more; past the end of a block its last sample is taken to repeat.
+    Not to be called from an interrupt.
 
     `samples` is memory to work in, SAMPLES_SIZE bytes. It may be where the samples come from, too:
     then they are gone once they are coded.
     """
 
+    @micropython.native
     def __init__(self, lookahead=1, samples=None):
         if not 0 <= lookahead <= LOOKAHEAD_MAX:
             raise ValueError("lookahead out of range")
@@ -271,12 +265,15 @@ class Encoder:
         if len(samples) < SAMPLES_SIZE:
             raise ValueError("too little memory")
         self._samples = samples
+        # What the search leaves behind at each sample of the lookahead
+        self._frames = array("i", bytes(4 * 6 * max(lookahead - 1, 0)))
         self.reset()
 
     def reset(self):
         """Begin another signal."""
-        self._row = -1
+        self._index = -1
 
+    @micropython.native
     def encode(self, src, src_off, n, dst, dst_off):
         """Code `n` samples (1 to 505) from sample `src_off` of `src`.
 
@@ -291,13 +288,16 @@ class Encoder:
             raise ValueError("block outside the buffer")
         if not n:
             return 0
-        samples = self._samples
-        _load(samples, src, src_off, n)
-        row = self._row
-        if row < 0:
-            row = _first_row(samples)
+        if n < _BLOCK_SAMPLES or self._lookahead:
+            _load(self._samples, src, src_off, n)
+            src = self._samples
+            src_off = 0
+        index = self._index
+        if index < 0:
+            index = _first_index(src, src_off)
         if self._lookahead:
-            self._row = _encode_search(0, row, samples, dst, dst_off, self._lookahead)
+            index = _encode_search(index, 0, src, dst, dst_off, self._lookahead, self._frames)
         else:
-            self._row = _encode_nearest(row, 0, samples, dst, dst_off)
+            index = _encode_nearest(index, 0, src, src_off, dst, dst_off)
+        self._index = index
         return _BLOCK_ALIGN
