@@ -211,6 +211,31 @@ def test_an_odd_request_is_answered_and_the_session_goes_on(
     assert (why, inbox, outbox) == ("the phone left", [], [(5, 9, 0)])
 
 
+def test_a_download_that_ends_while_it_waits_its_turn_sends_nothing_more(target: Target) -> None:
+    # What it sent would go to whoever has the connection's slot by then.
+    source = """
+    from hushbear.link.transfer import Download
+    flash = new_flash(256)
+    services = new_services()
+    entry = record(services.store, 5, 9)
+    peer = Peer([])
+    session = Session(peer, Frame())
+    session._tx = noise.CipherState(bytes(32))
+    download = Download(session, 1, services.store.open(OUTBOX, entry.id), 0, 1 << 20)
+
+    async def run():
+        async with session.frame.lock:
+            task = asyncio.create_task(download.run())
+            await asyncio.sleep_ms(10)
+            download.stop()
+        await task
+
+    asyncio.run(run())
+    result(peer.sent)
+    """
+    assert run(target, source) == []
+
+
 @pytest.mark.parametrize(
     ("offset", "size", "status"),
     [

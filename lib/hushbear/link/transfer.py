@@ -73,15 +73,15 @@ class Download:
         value_size = session.peer.value_size
         whole = wire.FRAME_MAX // value_size * value_size - wire.FRAME_MAX + wire.DATA_MAX
         at = 0
-        while at < self.size and not self._stopped:
+        while at < self.size:
             # A resumed download reads what the phone has already: the digest is of the whole.
             sending = at >= self._offset
             while sending and at >= self._limit and not self._stopped:
                 self._granted.clear()
                 await self._granted.wait()
-            if self._stopped:
-                return
             async with frame.lock:
+                if self._stopped:
+                    return
                 end = min(self.size, self._limit) if sending else self._offset
                 piece = chunk[: min(whole, end - at)]
                 size = self._reader.readinto(piece)
