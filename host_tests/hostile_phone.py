@@ -1,8 +1,9 @@
 """Phones gone bad, in bulk, and what the toy is like after them.
 
 Four of them connect to the toy of quick_link, talk, and leave in the middle. Some have no key; the
-others know how to seal, and mutate mostly what is inside. All that the toy says back is opened and
-checked, and between the rounds the toy is inspected. The same seed gives the same frames.
+others know how to seal, and mutate mostly what is inside. A child records and listens meanwhile.
+All that the toy says back is opened and checked, and between the rounds the toy is inspected. The
+same seed gives the same frames.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ statuses = {}  # how often each kind of request got each status
 fresh = 100
 offered = {}  # id: digests that were announced for it
 confirmed = set()
-deleted = set()
+recorded = []
+may_go = set()  # ids that somebody deleted, heard or fetched, or tried to
 
 
 def chance(n):
@@ -74,7 +76,9 @@ def make_id(n):  # no bit flipped makes one of another
 def identity():
     if chance(8):
         return rubbish(16)
-    return make_id(pick((5, 6, 7)) if chance(3) else fresh + random.getrandbits(8) % MESSAGES)
+    if chance(3) and recorded:
+        return pick(recorded)
+    return make_id(fresh + random.getrandbits(8) % MESSAGES)
 
 
 class Villain(Phone):
@@ -102,7 +106,9 @@ class Villain(Phone):
         if len(plain) >= 2 and plain[0] < wire.DATA:
             self.asked.append((plain[0], plain[1], plain[2:18]))
             if plain[0] == wire.DELETE:
-                deleted.add(plain[3:19])
+                may_go.add(plain[3:19])
+            elif plain[0] == wire.FETCHED:
+                may_go.add(plain[2:18])
             elif plain[0] == wire.SEND and len(plain) == 2 + struct.calcsize(wire.SEND_REQUEST):
                 offered.setdefault(plain[2:18], set()).add(plain[22:])
         frame = self.seal(plain)
@@ -205,9 +211,64 @@ BODIES = {
 }
 
 
+class Child:
+    # Records and listens meanwhile, some blocks at a time.
+    recordings = 0
+
+    def __init__(self, store):
+        self.store = store
+        self.recording = self.reader = None
+        self.buf = bytearray(256)
+
+    def act(self):
+        try:
+            if self.recording:
+                self.record()
+            elif self.reader:
+                self.listen()
+            elif chance(2):
+                Child.recordings += 1
+                head = container.pack_header(make_id(-Child.recordings), container.TOY, 0)
+                self.recording = self.store.record(head, 48 + 256 * pick((1, 9, 40, 1920)))
+            else:
+                self.heard = self.store.oldest_unheard()
+                if self.heard:
+                    self.reader = self.store.open(INBOX, self.heard.id)
+        except StoreError as error:
+            assert error.status != wire.FAILED
+
+    def record(self):
+        if not chance(8):
+            try:
+                self.recording.write(self.buf, 256)
+                return
+            except StoreFull:
+                pass  # what came can be kept
+        recording, self.recording = self.recording, None
+        if chance(4):
+            recording.discard()
+        else:
+            recorded.append(recording.keep().id)
+
+    def listen(self):
+        if self.reader.readinto(self.buf) and not chance(20):
+            return
+        self.stop()
+        may_go.add(self.heard.id)
+        self.store.mark_done(INBOX, self.heard.id)
+
+    def stop(self):
+        if self.recording:
+            self.recording.discard()
+        if self.reader:
+            self.reader.close()
+        self.recording = self.reader = None
+
+
 async def attack(toy, frames, strangers):
     ble.full = lambda phone: phone.deaf or chance(32)
     phones = [Villain(conn) for conn in range(4)]
+    child = Child(toy.store)
     before = sum(said)
     while sum(said) < before + frames:
         phone = pick(phones)
@@ -219,12 +280,15 @@ async def attack(toy, frames, strangers):
             ble.gap_disconnect(phone.conn)
         elif len(phone.asked) < 2 or chance(20):  # more at once is more than the toy takes
             phone.act()
+        if chance(10):
+            child.act()
         if not chance(3):
             await asyncio.sleep_ms(pick(PAUSES))
         if chance(2000):
             await asyncio.sleep_ms(7000)
     for phone in phones:
         ble.gap_disconnect(phone.conn)
+    child.stop()
     await asyncio.sleep_ms(20_000)
 
 
@@ -270,11 +334,13 @@ def inspect(toy):
                 digest.update(buf[:n])
         assert digest.digest() in offered[entry.id], "half a message"
         here[entry.id] = entry.size
-    assert all(each in here or each in deleted for each in confirmed), "one was lost"
+    outbox = [entry.id for entry in toy.store.entries(OUTBOX)]
+    assert all(each in here or each in may_go for each in confirmed), "one was lost"
+    assert all(each in outbox or each in may_go for each in recorded), "one was lost"
     again = Store("/flash/msg", reserve, toy.noted)
     again.boot()
     assert {entry.id: entry.size for entry in again.entries(INBOX)} == here
-    assert [e.id for e in again.entries(OUTBOX)] == [e.id for e in toy.store.entries(OUTBOX)]
+    assert [entry.id for entry in again.entries(OUTBOX)] == outbox
     assert toy.wrong == []
 
 
@@ -283,7 +349,7 @@ def clear(toy):
     for box in (INBOX, OUTBOX):
         for entry in list(toy.store.entries(box)):
             toy.store.delete(box, entry.id)
-    for each in (offered, confirmed, deleted):
+    for each in (offered, confirmed, recorded, may_go):
         each.clear()
     gc.collect()
     return gc.mem_alloc()
@@ -291,8 +357,9 @@ def clear(toy):
 
 MAIN = """
 del ram  # its room is for the flash and the phones
-flash = new_flash(200)
-for block in range(200):  # all of it now: what the heap grows by later is the toy's
+flash = new_flash(300)
+reserve = 90  # blocks of this size for the directories of two full boxes
+for block in range(300):  # all of it now: what the heap grows by later is the toy's
     flash.block(block)
 toy = Toy()
 heap = []
@@ -303,8 +370,6 @@ async def main():
     link = asyncio.create_task(toy.link.run())
     await asyncio.sleep_ms(10)
     for _ in range(rounds):
-        for n in (5, 6, 7):
-            record(toy.store, n, 12)
         await attack(toy, frames // rounds, strangers)
         inspect(toy)
         await converse(toy)
@@ -317,7 +382,7 @@ async def main():
 asyncio.run(main())
 result((said, statuses, heap))
 """
-RAM = 200 * 1024  # bytes of heap on top of what a target gives
+RAM = 300 * 1024  # bytes of heap on top of what a target gives
 
 
 @dataclass

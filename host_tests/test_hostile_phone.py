@@ -23,5 +23,4 @@ def test_whatever_phones_say_the_toy_stays_well(target: Target) -> None:
     # The villains got far enough to matter: each request was carried out, each refusal heard.
     assert all(outcome.statuses.get((kind, wire.OK), 0) > 10 for kind in REQUESTS)
     assert {status for _, status in outcome.statuses} == {wire.OK, *REFUSALS}
-    settled = outcome.heap[2:]
-    assert max(settled) - min(settled) < 512, "the heap grows"
+    assert max(outcome.heap[5:]) < max(outcome.heap[:5]) + 512, "the heap grows"
