@@ -10,7 +10,7 @@ Bluetooth's pairing is told the address behind them (Core 5.4, vol. 3, part H, 3
 chip's for good. Behind a random one there is none.
 
 The interrupt handler copies what was written into the connection's ring and sets a flag. An
-exception in it would disable it for good on the ESP32, so it lets none out.
+exception in it would disable it for good on the ESP32, so it lets none out: run() raises it.
 """
 
 import asyncio
@@ -139,6 +139,7 @@ class Radio:
         self._ble = bluetooth.BLE()
 
     def _start(self):
+        self._failure = None  # of the handler
         ble = self._ble
         ble.irq(self._irq)
         ble.active(True)
@@ -167,7 +168,8 @@ class Radio:
                 peer = self._peer(data[0])
                 if peer:
                     peer.value_size = max(_MTU_DEFAULT, min(data[1], _MTU)) - _ATT_HEAD
-        except Exception:
+        except Exception as error:
+            self._failure = error
             self._changed.set()
 
     def _peer(self, conn):
@@ -210,6 +212,8 @@ class Radio:
         self._start()
         try:
             while True:
+                if self._failure:
+                    raise self._failure
                 self._ble.config("mtu")
                 check_in()
                 for peer in self._peers:
