@@ -4,7 +4,11 @@
 
 import time
 
-import board
+try:
+    import board
+except Exception:
+    print("Hushbear: board.py or its library is not whole: run tools/flash.sh PORT --update")
+    raise
 
 
 def _held(pin):

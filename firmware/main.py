@@ -9,10 +9,15 @@ if board.safe_mode:
 else:
     gc.threshold(2048)  # what loading leaves behind goes at once, and the heap stays in one piece
 
-    from hushbear.audio import Buffers
+    try:
+        from hushbear.audio import Buffers
 
-    buffers = Buffers()
+        buffers = Buffers()
 
-    from hushbear import app
+        from hushbear import app
+    except Exception:
+        board.light().blink()
+        print("Hushbear: the library is not whole: run tools/flash.sh PORT --update")
+        raise
 
     app.run(board, buffers)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from host_tests.messages import speech
 from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
-from host_tests.virtual.storage import FlashModel
-from host_tests.virtual.toy import HEAP, VirtualToy
+from host_tests.virtual.toy import VirtualToy
 from hushbear_companion import message
 from hushbear_companion.adpcm import encode
 from hushbear_companion.client import Client
@@ -24,14 +24,14 @@ GOOD_AIR = AirModel(interval=0.015, packets=6)
 
 @contextlib.asynccontextmanager
 async def family(
-    virtual_toy: MakeToy,
-    air: AirModel = GOOD_AIR,
-    heap: int = HEAP,
-    flash: FlashModel | None = None,
+    virtual_toy: MakeToy, air: AirModel = GOOD_AIR, **options: Any
 ) -> AsyncIterator[tuple[VirtualToy, VirtualRadio, str]]:
-    """A toy that is on and advertises, its radio, and the link that its set-up printed."""
+    """A toy that is on and advertises, its radio, and the link that its set-up printed.
+
+    `options` are those of VirtualToy.
+    """
     radio = VirtualRadio(air)
-    async with radio, virtual_toy(air=radio, heap=heap, flash=flash) as toy:
+    async with radio, virtual_toy(air=radio, **options) as toy:
         yield toy, radio, await add_phone(toy)
 
 
@@ -51,3 +51,16 @@ def client(phone: Phone, link: str, **timing: float) -> Client:
 def spoken(seconds: float, seed: int = 1) -> bytes:
     header = message.Header(message.new_id(), b"grandma\0", 1_790_000_000)
     return message.pack(header, encode(speech(seconds, seed)))
+
+
+def firmware_with(defect: str) -> str:
+    """Return a main.py that is the firmware's, with a defect put in before it runs."""
+    return f"""
+import gc
+import machine
+import board
+board.safe_mode = False
+gc.threshold(2048)
+{defect}
+exec(open("/firmware/main.py").read())
+"""

@@ -105,8 +105,8 @@ async def scribble():
     main = (
         "import board, gc\nboard.safe_mode = False\ngc.threshold(2048)\n"
         "from hushbear.audio import Buffers\nbuffers = Buffers()\n"
-        "from hushbear import app\n" + writer + "import asyncio\n"
-        "toy = app.App(board, buffers)\n"
+        "from hushbear import app, crashlog\n" + writer + "import asyncio\n"
+        "toy = app.App(board, buffers, crashlog.CrashLog())\n"
         "async def run():\n    asyncio.create_task(scribble())\n    await toy.run()\n"
         "asyncio.run(run())\n"
     )

@@ -42,14 +42,15 @@ AGAIN_MS = const(10000)
 _WATCHDOG_MS = const(10000)
 _ALIVE_MS = const(8000)  # without a sign of life, a task is stuck; flash may be slow
 _HOUR_MS = const(3600000)
+_REST_MS = const(30000)
 _COLLECT_BYTES = const(4096)  # allocated between two collections: little, so as not to scatter
 _LOOK_STEPS = const(5)  # LED steps between two looks at the store and the settings
 
 
 class App:
-    def __init__(self, board, buffers):
+    def __init__(self, board, buffers, crashlog):
         self._board = board
-        self.crashlog = CrashLog()
+        self.crashlog = crashlog
         self._clock = self.crashlog.clock = Clock(machine.RTC())
         self._settings = Settings(log=self.crashlog.write)
         self._store = Store(log=self.crashlog.write)
@@ -67,9 +68,11 @@ class App:
         self._played_at = 0  # ... until when
 
     async def run(self):
+        if machine.reset_cause() == machine.WDT_RESET:
+            self.crashlog.write("restarted by the watchdog")
         try:
             self._store.boot()
-        except StoreError as error:
+        except Exception as error:  # then it lives on without messages
             self.crashlog.write(error)
             self._led.error()
         self._supervisor = Supervisor(self.crashlog, machine.WDT(timeout=_WATCHDOG_MS))
@@ -217,7 +220,11 @@ class App:
         """Play a message; return whether to its end."""
         speaker = self._speaker
         with self._store.open(wire.INBOX, entry.id) as reader:
-            if reader.readinto(self._header) != container.HEADER_SIZE:
+            try:
+                n = reader.readinto(self._header)
+            except OSError as error:
+                raise Unreadable(repr(error))
+            if n != container.HEADER_SIZE:
                 raise container.ContainerError("header cut short")
             container.parse_header(self._header)
             heard = await speaker.play(reader, volume, self._interrupted)
@@ -248,14 +255,23 @@ class App:
 
 
 def run(board, buffers):
-    """Run the toy. Ctrl-C ends it, to the REPL; whatever else ends it restarts the board."""
-    app = App(board, buffers)
+    """Run the toy. Ctrl-C ends it, to the REPL. Whatever else ends it restarts the board, after a
+    rest with the light blinking: a toy that fails at every start must not wear its flash out.
+    """
+    crashlog = CrashLog()
+    app = None
     try:
+        app = App(board, buffers, crashlog)
         asyncio.run(app.run())
     except KeyboardInterrupt:
-        app.close()
+        if app:
+            app.close()
         machine.WDT(timeout=_HOUR_MS)  # it cannot be stopped: leave the flash tool time
     except Exception as error:
-        app.close()
-        app.crashlog.write(error)
+        if app:
+            app.close()
+        crashlog.write(error)
+        machine.WDT(timeout=_HOUR_MS)
+        board.light().blink()
+        time.sleep_ms(_REST_MS)
         machine.reset()
