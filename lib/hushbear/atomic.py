@@ -21,18 +21,15 @@ def read(path, limit):
 
     What a replace() that was cut short has left behind goes.
     """
-    _if_there(os.remove, path + ".tmp")
-    file = _if_there(open, path, "rb")
-    if file is None:
-        return None
-    with file:
-        return file.read(limit)
-
-
-def _if_there(function, *args):
     try:
-        return function(*args)
+        os.remove(path + ".tmp")
+    except OSError:  # there is nothing, or something that is not ours
+        pass
+    try:
+        file = open(path, "rb")
     except OSError as error:
         if error.errno != _ENOENT:
             raise
         return None
+    with file:
+        return file.read(limit)
