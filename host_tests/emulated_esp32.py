@@ -11,7 +11,7 @@ from host_tests.targets.esp32_emulator import IMAGE_FLASH, command
 # How the pins that the chip looks at when it starts are read, as Espressif's QEMU documents it
 FLASH_BOOT = 0x12
 DOWNLOAD_BOOT = 0x0F
-LOADER_READY = b"waiting for download\r\n"
+LOADER_READY = b"_BOOT(UART0"  # the last that the loader says before it listens
 
 
 class EmulatedEsp32(EmulatedBoard):

@@ -32,6 +32,7 @@ class EmulatedBoard(ABC):
 
     def __init__(self) -> None:
         self.starts = 0
+        self._closed = False
         self._rts = self._dtr = False
         self._process: subprocess.Popen[bytes] | None = None
         self._client: socket.socket | None = None
@@ -63,6 +64,7 @@ class EmulatedBoard(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._closed = True
         self._listener.close()
         self.unplug()
         self._stop()
@@ -76,6 +78,8 @@ class EmulatedBoard(ABC):
     # The chip
 
     def _start(self, io0: bool) -> None:
+        if self._closed:
+            return
         self.starts += 1
         self._process = subprocess.Popen(
             self.command(io0),
@@ -133,7 +137,7 @@ class EmulatedBoard(ABC):
         self._rts, self._dtr = rts, dtr
         if rts and not dtr:
             self._stop()
-        elif was_reset:
+        elif was_reset:  # EN rises slowly: what pulls IO0 by then is DTR
             self._start(not dtr)
             self.booted(not dtr)
 
