@@ -10,12 +10,12 @@ import contextlib
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.exc import BleakError, BleakGATTProtocolError
 
-from host_tests.virtual.radio import Phone
 from hushbear import wire
 from hushbear_companion.framing import frame
 from hushbear_companion.noise import Initiator
@@ -36,10 +36,20 @@ class Outcome:
         return self.closed and not self.learned
 
 
+class Device(Protocol):
+    """Backend classes for bleak; None: the system's Bluetooth."""
+
+    @property
+    def scanner(self) -> Any: ...
+
+    @property
+    def client(self) -> Any: ...
+
+
 class Stranger:
     """Somebody in the next room, with a phone and no key."""
 
-    def __init__(self, phone: Phone) -> None:
+    def __init__(self, phone: Device) -> None:
         self._phone = phone
         self._heard = bytearray()
 
