@@ -339,6 +339,11 @@ LOST = (
     " (device disconnected or multiple access on port?)\nNote: This error is of pySerial."
 )
 
+NOISE = (
+    "A fatal error occurred: Unable to verify flash chip connection (Serial data stream stopped:"
+    " Possible serial noise or corruption.)."
+)
+
 
 @pytest.mark.parametrize(
     ("command", "words", "line"),
@@ -348,6 +353,7 @@ LOST = (
         ("esptool flash-id", "Failed to connect to ESP32: No serial data received.", "BOOT"),
         ("esptool erase-flash", LOST, "the connection broke"),
         ("esptool write-flash", LOST, "the connection broke"),
+        ("esptool flash-id", NOISE, "bytes get lost on the way"),
         ("esptool write-flash", "MD5 of file does not match data in flash!", "shorter cable"),
         ("mpremote run", TAKEN, "is busy: close the program"),
         ("mpremote run", "mpremote: could not enter raw repl", "EN or RST"),

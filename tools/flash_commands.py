@@ -113,9 +113,13 @@ def explain(tool: str, said: str, port: str, board: str) -> str:
             r"could not enter raw repl|timeout waiting|could not exec|raw paste",
             "the board's console does not answer: press its EN or RST button and run this again",
         ),
+        (
+            r"[Ss]erial noise|Checksum error|[Ii]nvalid packet|Packet content transfer",
+            "bytes get lost on the way: use a shorter cable, without a hub, and run this again",
+        ),
         (r"\[Errno 28\]|ENOSPC|No space", "the board's file system is full"),
         (
-            r"MD5 of file does not match|verif\w+ failed|Packet content transfer|Invalid head",
+            r"MD5 of file does not match|verif\w+ failed|Invalid head",
             "what was written is not what is in the flash: try a shorter cable, and run again",
         ),
     ):
