@@ -11,6 +11,8 @@ import os
 import pathlib
 import struct
 import subprocess
+import tempfile
+from collections.abc import Mapping
 
 from . import tool
 from .unix import Unix
@@ -20,31 +22,49 @@ IMAGE_FLASH = 4 << 20  # bytes of flash that the image is made for
 IMAGE_AT = 0x1000  # where esptool writes a chip's image
 TABLE_AT = 0x8000
 TABLE_SIZE = 0xC00
-BLOCK = 4096
 # Each of the chip's processors waits for the other around every access to the flash.
-ACCEL = ("-accel", "tcg,thread=multi")
+FAST = ("-accel", "tcg,thread=multi")
+# The chip's clock is what it has executed, so a busy machine makes it slow, and no watchdog bites.
+STEADY = ("-icount", "shift=3")
 
-# Runs on `unix`: an empty file system, as the chip would be slow to make one.
-FORMAT = """\
-import vfs
+# Runs on `unix` with a directory as its argument: makes a file system in its file `flash` of what
+# is in its folder `files`. To write it the chip would take most of an hour: around every access to
+# the emulated flash both processors stop, and the emulator forgets what it has compiled.
+FILE_SYSTEM = """\
+import os, sys, vfs
 
 class Flash:
-    blocks = {}
+    file = open(sys.argv[1] + "/flash", "r+b")
+    start, size = int(sys.argv[2]), int(sys.argv[3])
 
     def readblocks(self, block, buf, offset=0):
-        if block in self.blocks:
-            buf[:] = self.blocks[block][offset : offset + len(buf)]
+        self.file.seek(self.start + block * 4096 + offset)
+        self.file.readinto(buf)
 
     def writeblocks(self, block, buf, offset=0):
-        self.blocks[block][offset : offset + len(buf)] = buf
+        self.file.seek(self.start + block * 4096 + offset)
+        self.file.write(buf)
 
     def ioctl(self, op, arg):
         if op == 6:
-            self.blocks[arg] = bytearray(b"\\xff" * 4096)
-        return {4: count, 5: 4096}.get(op, 0)
+            self.writeblocks(arg, b"\\xff" * 4096)
+        return {4: self.size // 4096, 5: 4096}.get(op, 0)
 
-vfs.VfsLfs2.mkfs(Flash())
-result([(block, bytes(data)) for block, data in Flash.blocks.items()])
+flash = Flash()
+vfs.VfsLfs2.mkfs(flash)
+root = vfs.VfsLfs2(flash)
+
+def copy(source, path):
+    for name, kind, *_ in sorted(os.ilistdir(source)):
+        if kind == 0x4000:
+            root.mkdir(path + name)
+            copy(source + "/" + name, path + name + "/")
+        else:
+            with open(source + "/" + name, "rb") as original, root.open(path + name, "wb") as file:
+                file.write(original.read())
+
+copy(sys.argv[1] + "/files", "/")
+flash.file.close()
 """
 
 
@@ -89,22 +109,32 @@ def missing() -> str | None:
     return Unix.missing()  # which makes the file system
 
 
-def command(flash: pathlib.Path, accel: tuple[str, ...] = ACCEL) -> list[str]:
+def command(flash: pathlib.Path, pace: tuple[str, str] = FAST) -> list[str]:
     """Return how to start a chip with this flash and nothing connected to it."""
     found = emulator()
     assert found is not None
     return [
-        *(found, "-machine", "esp32", *accel, "-display", "none"),
+        *(found, "-machine", "esp32", *pace, "-display", "none"),
         *("-drive", f"file={flash},if=mtd,format=raw"),
     ]
 
 
-def new_flash() -> bytearray:
-    """Return what a flash with the image and an empty file system holds."""
+def new_flash(files: Mapping[str, bytes]) -> bytearray:
+    """Return what a flash holds that has the image and, on its file system, these files."""
     flash = bytearray((b"\xff" * IMAGE_AT + image().read_bytes()).ljust(IMAGE_FLASH, b"\xff"))
-    start, size = partition(flash, "vfs")
-    blocks = Unix().run(FORMAT, args={"count": size // BLOCK})
-    assert isinstance(blocks, list)
-    for block, data in blocks:
-        flash[start + block * BLOCK : start + (block + 1) * BLOCK] = data
-    return flash
+    with tempfile.TemporaryDirectory(prefix="hushbear-") as name:
+        directory = pathlib.Path(name)
+        (directory / "flash").write_bytes(flash)
+        (directory / "files").mkdir()
+        for path, content in files.items():
+            file = directory / "files" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        script = directory / "script.py"
+        script.write_text(FILE_SYSTEM)
+        start, size = partition(flash, "vfs")
+        subprocess.run(
+            [Unix.micropython_path(), script, directory, str(start), str(size)],
+            stdin=subprocess.DEVNULL, check=True, timeout=120,
+        )  # fmt: skip
+        return bytearray((directory / "flash").read_bytes())

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 
 from . import LIB, PRELUDE, DeviceError, Target, dedent, esp32_emulator, split_args
-from .esp32_emulator import ACCEL, IMAGE_FLASH, command, new_flash
+from .esp32_emulator import FAST, IMAGE_FLASH, command, new_flash
 from .mpy import compiled
 from .raw_repl import RawRepl
 
@@ -74,8 +74,8 @@ class QemuEsp32(Target):
     def missing(cls) -> str | None:
         return esp32_emulator.missing()
 
-    def __init__(self, accel: tuple[str, ...] = ACCEL) -> None:
-        self._accel = accel
+    def __init__(self, pace: tuple[str, str] = FAST) -> None:
+        self._pace = pace
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = tempfile.TemporaryDirectory(prefix="hushbear-")
         self._flash = pathlib.Path(self._directory.name) / "flash"
@@ -83,7 +83,7 @@ class QemuEsp32(Target):
 
     def _make_flash(self) -> bytes:
         """Return what the flash holds: the image, an empty file system, and the library."""
-        flash = new_flash().ljust(FLASH_SIZE, b"\xff")
+        flash = new_flash({}).ljust(FLASH_SIZE, b"\xff")
         index: dict[str, tuple[int, int]] = {"/": (0, 0)}  # address, size; no address: a folder
         library = bytearray()
         for path in sorted(LIB.rglob("*")):
@@ -96,7 +96,7 @@ class QemuEsp32(Target):
                 index[at + mpy] = (MEMORY_AT + len(library), len(content))
                 library += content
         flash[WINDOW_AT : WINDOW_AT + len(library)] = library
-        self._used = len(library)
+        self._used = len(library) + 3 & ~3
         self._mount = f"{_MOUNT}vfs.mount(Library({index!r}), '/lib')\n"
         return bytes(flash)
 
@@ -104,7 +104,7 @@ class QemuEsp32(Target):
         self._received = bytearray()
         self._process = subprocess.Popen(
             [
-                *command(self._flash, self._accel),
+                *command(self._flash, self._pace),
                 *("-monitor", "none"),
                 *("-global", "driver=timer.esp32.timg,property=wdt_disable,value=true"),
                 *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
