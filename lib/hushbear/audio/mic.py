@@ -55,18 +55,15 @@ class Mic:
             self.stop()
             raise
 
-    @micropython.native
     def keep(self, blocks):
         """From now on, once it is warm, keep what it hears, up to `blocks` blocks."""
         self._ring.clear()
         self._left = blocks
 
-    @micropython.native
     def full(self):
         """Whether as many blocks were heard as were to be kept."""
         return self._left == 0
 
-    @micropython.native
     def stop(self):
         """Stop the microphone, then darken the LED. Harmless when it is off."""
         i2s = self._i2s
@@ -75,7 +72,6 @@ class Mic:
             i2s.deinit()
         self._led.microphone(False)
 
-    @micropython.native
     def drain(self, recording):
         """Write the blocks that have gathered to `recording`."""
         if self._error:
@@ -90,7 +86,6 @@ class Mic:
         finally:
             micropython.heap_unlock()
 
-    @micropython.native
     def _take(self, i2s):
         """I2S has filled the slots: keep them, and have them filled again."""
         if self._i2s is None:
@@ -106,7 +101,6 @@ class Mic:
         finally:
             micropython.heap_unlock()
 
-    @micropython.native
     def _take_block(self):
         if self._warm_up:
             self._warm_up -= 1

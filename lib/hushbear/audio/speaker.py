@@ -21,7 +21,6 @@ _SOUND_IBUF = const(2048)
 _FULL = const(32768)  # 1 in Q15
 
 
-@micropython.native
 def loudness(percent):
     """Return the Q15 factor of a volume in percent; ears hear the square root."""
     return percent * percent * _FULL // 10000
@@ -92,7 +91,6 @@ class Speaker:
         finally:
             self.close()
 
-    @micropython.native
     def _open(self, ibuf):
         self._tail = 0
         self._error = None
@@ -102,7 +100,6 @@ class Speaker:
         if self._amplifier:
             self._amplifier.value(1)
 
-    @micropython.native
     def close(self):
         """Stop at once. Harmless when it is silent."""
         i2s = self._i2s
@@ -112,14 +109,12 @@ class Speaker:
         if i2s:
             i2s.deinit()
 
-    @micropython.native
     def _check(self):
         if self._error:
             raise self._error
         if time.ticks_diff(time.ticks_ms(), self._fed_at) > STALLED_MS:
             raise OSError("speaker: I2S has stopped calling")
 
-    @micropython.native
     def _refill(self, file, blocks):
         """Move up to `blocks` blocks from the file to the ring."""
         failure = None
@@ -138,7 +133,6 @@ class Speaker:
         if failure:
             raise Unreadable(repr(failure))
 
-    @micropython.native
     def _feed(self, i2s):
         """I2S has taken what it was given: give it more."""
         if self._i2s is None:
@@ -159,7 +153,6 @@ class Speaker:
         finally:
             micropython.heap_unlock()
 
-    @micropython.native
     def _next_block(self):
         if self._ring.used() >= BLOCK_ALIGN:
             self._ring.get(self._coded, 0, BLOCK_ALIGN)
@@ -174,6 +167,5 @@ class Speaker:
             self.starved += 1
         self._silence(BLOCK_SAMPLES)
 
-    @micropython.native
     def _silence(self, samples):
         dsp.scale(self._pcm, 0, samples, 0)

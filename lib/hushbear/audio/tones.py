@@ -29,13 +29,11 @@ class Tones:
         self._phase = 0
         self._amplitude = 0
 
-    @micropython.native
     def start(self, notes, volume_q15):
         self._notes = notes
         self._note = self._at = self._phase = 0
         self._amplitude = _AMPLITUDE * volume_q15 >> 15
 
-    @micropython.native
     def fill(self, pcm):
         """Write the next CHUNK samples to int16 buffer `pcm`; return False after the last note."""
         if self._note == len(self._notes):
@@ -44,7 +42,6 @@ class Tones:
             self._fill_step(pcm, offset)
         return True
 
-    @micropython.native
     def _fill_step(self, pcm, offset):
         if self._note == len(self._notes):
             dsp.scale(pcm, offset, _STEP, 0)

@@ -194,7 +194,6 @@ def _differ(buffer: ptr8, tag: ptr8, offset: int) -> int:
     return difference
 
 
-@micropython.native
 def _check(nonce, buffer, offset, n, room, aad):
     if not isinstance(buffer, _WRITABLE):
         raise TypeError("seal and open work in a bytearray or memoryview")
@@ -216,7 +215,6 @@ class AESGCM:
         self._table = bytearray(_TABLE_SIZE)
         _make_table(self._table, self._encrypt(bytes(16)))
 
-    @micropython.native
     def seal(self, nonce, buffer, offset, n, aad=b""):
         """Encrypt the n bytes of `buffer` at `offset`, and write the tag to the 16 after them."""
         _check(nonce, buffer, offset, n, TAG_SIZE, aad)
@@ -224,7 +222,6 @@ class AESGCM:
         self._authenticate(nonce, buffer, offset, n, aad)
         _copy(buffer, _tag, offset + n)
 
-    @micropython.native
     def open(self, nonce, buffer, offset, n, aad=b""):
         """Decrypt the n bytes at `offset`, of which the last 16 are the tag, and return True.
 
@@ -240,7 +237,6 @@ class AESGCM:
         self._crypt(nonce, buffer, offset, n)
         return True
 
-    @micropython.native
     def _crypt(self, nonce, buffer, offset, n):
         counter = 2  # 1 encrypts the tag
         while n > 0:
@@ -253,7 +249,6 @@ class AESGCM:
             offset += size
             n -= size
 
-    @micropython.native
     def _authenticate(self, nonce, buffer, offset, n, aad):
         # Leaves the tag in _tag.
         _pad(_state, b"", 0, 0)
@@ -265,7 +260,6 @@ class AESGCM:
         self._encrypt(_tag, _tag)
         _finish(_tag, _state)
 
-    @micropython.native
     def _hash(self, data, offset, n):
         whole = n & ~15
         _absorb(self._table, data, _state, offset, whole >> 4)
