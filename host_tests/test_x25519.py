@@ -3,6 +3,7 @@
 import json
 import pathlib
 import random
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -109,10 +110,43 @@ def test_wrong_sizes_are_refused(target: Target, k: int, u: int) -> None:
         target.run(source, args={"k": k, "u": u})
 
 
+def test_the_field_is_right_at_the_limits_of_its_limbs(target: Target) -> None:
+    random_ = random.Random(5)
+    limits = (-1, 0, 1, 8191, 8192, 8193)
+
+    def element() -> list[int]:
+        if random_.random() < 0.3:
+            return [random_.choice(limits)] * 20
+        some = random_.choice((limits, range(8192)))
+        return [random_.choice(some) for _ in range(20)]
+
+    source = """
+        from array import array
+        from hushbear.crypto.x25519 import _columns, _field
+        results = []
+        for a, b, factor in cases:
+            r = array("i", a)
+            _field(_columns, 0, r, array("i", b), r, factor)
+            results.append(list(r))
+        result(results)
+    """
+    for _ in range(5):
+        cases = [(element(), element(), random_.choice((0, 0, 1, -1, 121665))) for _ in range(60)]
+        results = target.run(source, args={"cases": cases})
+        for (a, b, factor), limbs in zip(cases, cast(list[list[int]], results), strict=True):
+            wanted = value(a) + factor * value(b) if factor else value(a) * value(b)
+            assert (value(limbs) - wanted) % P == 0
+            assert min(limbs) >= -1 and max(limbs) <= 8193
+
+
+def value(limbs: list[int]) -> int:
+    return sum(limb << 13 * i for i, limb in enumerate(limbs))
+
+
 def test_the_work_can_be_sliced(target: Target) -> None:
     source = """
         from hushbear.crypto.x25519 import BASE, ladder, x25519
         *pauses, last = ladder(k, BASE)
         result((len(pauses), set(pauses) == {None}, last == x25519(k, BASE)))
     """
-    assert target.run(source, args={"k": bytes(range(32))}) == (32, True, True)
+    assert target.run(source, args={"k": bytes(range(32))}) == (40, True, True)
