@@ -94,6 +94,27 @@ def test_long_runs_in_order(target: Target) -> None:
     assert target.run(source, timeout=120) == 4
 
 
+def test_a_copy_is_exact_at_every_alignment(target: Target) -> None:
+    source = """
+        from hushbear.ring import Ring
+        numbers = bytes(range(64))
+        memory = bytearray(48)
+        out = bytearray(48)
+        blank = bytes(48)
+        for n in range(41):
+            for at in range(4):
+                for off in range(4):
+                    memory[:] = out[:] = blank
+                    ring = Ring(memoryview(memory)[at : at + n])
+                    assert ring.put(numbers, off, n) == n
+                    assert memory == blank[:at] + numbers[off : off + n] + blank[at + n :]
+                    assert ring.get(out, off, n) == n
+                    assert out == blank[:off] + numbers[off : off + n] + blank[off + n :]
+        result("done")
+    """
+    assert target.run(source) == "done"
+
+
 def test_each_side_writes_its_own_position_only(target: Target) -> None:
     source = """
         from hushbear.ring import Ring

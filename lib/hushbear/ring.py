@@ -40,6 +40,7 @@ def _copy(dst: ptr8, src: ptr8, state: ptr32, off: int, n: int, side: int) -> in
         dst = ptr8(to)
         src = ptr8(at)
         end = uint(src) + run
+        # Four words at a time where both sides lie at them, or four halfwords, then the rest
         stop = uint(src)
         if not (to | at) & 3:
             stop = end - (run & 15)
