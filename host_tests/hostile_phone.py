@@ -85,7 +85,7 @@ class Villain(Phone):
     def connect(self):
         self.mtu = pick((23, 185, 247, 517))
         self.deaf = chance(200)
-        self.sealing = False
+        self.sealing = self.refused = False
         self.asked = []  # requests without an answer: (kind, tag, how the body begins)
         self.upload = None  # [message, tag, offset, limit]
         self.fetching = 0  # tag
@@ -265,25 +265,38 @@ class Child:
         self.recording = self.reader = None
 
 
+def full(phone):
+    phone.refused = phone.deaf or chance(32)
+    return phone.refused
+
+
+def arrive(phone, strangers):
+    phone.connect()
+    if random.getrandbits(16) % 100 >= strangers:
+        phone.shake_hands()
+
+
 async def attack(toy, frames, strangers):
-    ble.full = lambda phone: phone.deaf or chance(32)
+    ble.full = full
     phones = [Villain(conn) for conn in range(4)]
     child = Child(toy.store)
     before = sum(said)
     while sum(said) < before + frames:
         phone = pick(phones)
         if not phone.connected:
-            phone.connect()
-            if random.getrandbits(16) % 100 >= strangers:
-                phone.shake_hands()
-        elif chance(150):
+            arrive(phone, strangers)
+        elif chance(8 if phone.refused else 150):
             ble.gap_disconnect(phone.conn)
+            if chance(2):  # and back, before the toy has got over it
+                await asyncio.sleep_ms(1)
+                arrive(phone, strangers)
         elif len(phone.asked) < 2 or chance(20):  # more at once is more than the toy takes
             phone.act()
         if chance(10):
             child.act()
         if not chance(3):
             await asyncio.sleep_ms(pick(PAUSES))
+        assert toy.orderly(), "an upload is open that is nobody's"
         if chance(2000):
             await asyncio.sleep_ms(7000)
     for phone in phones:

@@ -195,6 +195,11 @@ class Toy:
                 raise
         return call
 
+    def orderly(self):
+        # Whether the message that is being received is some session's.
+        receiver = self.store._receiver
+        return self.link._requests._upload or receiver._committing or not receiver._active
+
     def idle(self):
         # Whether nothing is left of any session.
         peers, requests = self.radio._peers, self.link._requests
