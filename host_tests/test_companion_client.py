@@ -326,6 +326,19 @@ async def test_a_fetch_goes_on_in_a_later_run(tmp_path: Path) -> None:
     assert toy.data_sent == len(content) - 20000
 
 
+async def test_a_message_that_is_listed_twice_is_one_file(tmp_path: Path) -> None:
+    toy = Toy(KEY)
+    content = make_message()
+    toy.record(content)
+    toy.record(content)
+    async with client(Air(toy)) as phone:
+        paths = {
+            await inbox.fetch_into(phone, entry, tmp_path)
+            for entry in await phone.entries(Box.OUTBOX)
+        }
+    assert paths == set(tmp_path.iterdir()) and len(paths) == 1
+
+
 @pytest.mark.parametrize("left", [b"x" * 20000, b"x" * 600_000, b"x" * 40_000])
 async def test_what_was_left_of_something_else_is_thrown_away(tmp_path: Path, left: bytes) -> None:
     toy, content = Toy(KEY), make_message(100)

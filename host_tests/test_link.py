@@ -341,6 +341,22 @@ def test_handshakes_wait_longer_after_each_failure_and_not_at_all_after_a_succes
     ) == [100, 200, 400, 800, 1600, 2000, 2000, 1300]
 
 
+def test_an_id_used_twice_does_not_replace_the_first_message(target: Target) -> None:
+    data = message(3, 1)
+    other = data[:-1] + b"?"
+    phone = Phone()
+    phone.record(wire.SEND, 1, send_request(data))
+    phone.record(wire.DATA, 1, struct.pack(wire.DATA_HEAD, 0) + data)
+    phone.record(wire.COMMIT, 2, data[16:32])
+    phone.record(wire.SEND, 3, send_request(other))
+    phone.record(wire.DATA, 3, struct.pack(wire.DATA_HEAD, 0) + other)
+    phone.record(wire.COMMIT, 4, data[16:32])
+    records, _, inbox, _ = converse(target, phone)
+    offer = next(body for _, tag, body in records if tag == 3)
+    assert struct.unpack(wire.SEND_RESPONSE, offer[1:])[0] == len(other)  # "I have it"
+    assert inbox == [(3, 1, 0)]  # its bytes were compared
+
+
 def test_every_setting_is_taken_at_its_edges_and_refused_beyond(target: Target) -> None:
     good = (50, 50, 50, 1, 400, 500, 1000, 30)
     edges = [(0, 100)] * 3 + [(0, 1)] + [(0, 1439)] * 2
