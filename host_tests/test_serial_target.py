@@ -3,6 +3,7 @@ says when there is none."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pathlib
@@ -21,6 +22,7 @@ from host_tests.emulated_riscv import EmulatedRiscv
 from host_tests.targets import ROOT, Unreachable
 from host_tests.targets import serial as module
 from host_tests.targets.serial import Serial
+from tools import check_toy
 
 pytestmark = pytest.mark.targets("qemu-riscv")
 
@@ -68,7 +70,9 @@ for directory in ("/lib", "/lib/hushbear", "/msg"):
     os.mkdir(directory)
 for path in ("/lib/hushbear/__init__.py", "/msg/1", "/nvs/hushbear.psk0", "/main.py"):
     with open(path, "w") as file:
-        file.write("print('of the toy')")
+        file.write("of_the_toy = 1")
+with open("/boot.py", "w") as file:
+    file.write("import hushbear")
 """
 LIST = """
 import os
@@ -85,9 +89,10 @@ show("/")
 def test_a_toy_is_as_it_was_after_a_session(board: EmulatedRiscv) -> None:
     mpremote(board.port, TOY)
     before = mpremote(board.port, LIST)
-    assert len(before.splitlines()) == 4
+    assert len(before.splitlines()) == 5
     board.type(b"\x02while True: pass\r\r")  # its app
     target = Serial(board.port)
+    assert target.run("import sys\nresult('hushbear' in sys.modules)") is False
     where = target.run("import hushbear.ring\nresult(hushbear.ring.__file__)")
     assert where == "/hushbear-test/hushbear/ring.mpy"
     starts = board.starts
@@ -162,6 +167,16 @@ def test_a_port_without_micropython_is_told(
 
     threading.Thread(target=talk, daemon=True).start()
     assert f"{port}: no MicroPython answers ({told}): see that it is the board's" in refusal(port)
+
+
+def test_check_toy_reaches_a_board_and_says_if_it_is_no_toy(
+    board: EmulatedRiscv, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = asyncio.run(check_toy.Plugged(board.port).run("flash"))
+    assert "flash: 0 wrong" in said
+    assert check_toy.main([board.port]) == 1
+    said = capsys.readouterr().err
+    assert said == "check-toy: the board has no Hushbear on it: run tools/flash.sh\n"
 
 
 def test_without_a_port_it_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch) -> None:
