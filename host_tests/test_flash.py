@@ -353,6 +353,7 @@ NOISE = (
         ("esptool flash-id", "Failed to connect to ESP32: No serial data received.", "BOOT"),
         ("esptool erase-flash", LOST, "the connection broke"),
         ("esptool write-flash", LOST, "the connection broke"),
+        ("esptool write-flash", "Writing at 0x1000\n\nHard resetting via RTS pin...", "broke"),
         ("esptool flash-id", NOISE, "bytes get lost on the way"),
         ("esptool write-flash", "MD5 of file does not match data in flash!", "shorter cable"),
         ("mpremote run", TAKEN, "is busy: close the program"),

@@ -106,7 +106,8 @@ def explain(tool: str, said: str, port: str, board: str) -> str:
         ),
         (
             r"device disconnected|Input/output error|returned no data|serial exception"
-            r"|stopped responding|SerialException|Lost connection|No such device",
+            r"|stopped responding|SerialException|Lost connection|No such device"
+            r"|Hard resetting via RTS pin\.\.\.\s*\Z",  # its last words when a write finds nobody
             "the connection broke: plug the board in firmly and run this again",
         ),
         (
