@@ -142,8 +142,7 @@ def riscv() -> Board:
 
 
 def esp32() -> Board:
-    icount = ("-icount", "shift=3,sleep=off")
-    return Board(QemuEsp32(icount), _CLOCK, 1000 // NS_PER_INSTRUCTION, exact=False)
+    return Board(QemuEsp32(), _CLOCK, 1000 // NS_PER_INSTRUCTION, exact=False)
 
 
 def on_boards(figures: Sequence[Figure], count: Callable[[Board], Iterator[Row]]) -> Iterator[Row]:
