@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from host_tests.family import MakeToy, client, family, spoken
-from host_tests.virtual import FlashModel, VirtualToy
+from host_tests.family import MakeToy, add_phone, client, family, spoken
+from host_tests.virtual import FlashModel, ToyError, VirtualToy
 from host_tests.virtual.radio import VirtualRadio
 from hushbear_companion.client import Client
 from hushbear_companion.errors import HushbearError, NoSuchMessage
@@ -215,3 +215,32 @@ async def test_a_power_cut_at_any_operation(virtual_toy: MakeToy, act: Act, long
             assert now.counted(known) == after.counted(known), cut
             # A directory may have grown: two blocks.
             assert abs(now.free - after.free) <= 2, cut
+
+
+ADD = "from hushbear import setup; setup.add_phone()"
+REMOVE = "from hushbear.pairing import Pairing; p = Pairing(); p.remove(p.psks()[0][0])"
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["nothing written", "all written"])
+@pytest.mark.parametrize(("source", "change"), [(ADD, 1), (REMOVE, -1)], ids=["add", "remove"])
+async def test_a_power_cut_while_a_key_is_added_or_removed(
+    virtual_toy: MakeToy, source: str, change: int, written: bool
+) -> None:
+    async with family(virtual_toy) as (toy, radio, _):
+        for _ in range(3 if change > 0 else 4):
+            link = await add_phone(toy)
+        for cut in range(2):  # set or erase, and commit
+            before = toy.nvs.stored()
+            toy.nvs.cut_after, toy.nvs.cut_written = cut, written
+            with pytest.raises(ToyError):
+                await toy.exec_repl(source, timeout=5)
+            assert toy.off.is_set()
+            after = toy.nvs.stored()
+            assert len(after) - len(before) in (0, change)
+            assert before.items() <= after.items() or after.items() <= before.items()
+            assert all(len(key) == 32 for key in after.values())
+            await toy.exec_repl(source)
+            assert len(toy.nvs.stored()) == len(after) + change
+        await toy.restart()
+        async with client(radio.phone(), link) as phone:  # nobody else's key was touched
+            assert await phone.crashlog() == ""

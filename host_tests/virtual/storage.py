@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from .bus import Bus, Channel, Sys
@@ -102,6 +103,9 @@ class Nvs:
         self._path = path
         self.values: dict[str, bytes] = {}
         self.writes = 0  # commits
+        self.cut_after: int | None = None  # the power goes in the change after so many
+        self.cut_written = False  # ... and that change is there all the same
+        self.on_cut: Callable[[], None] = lambda: None
         self.power_off()
         bus.on_system[Sys.NVS] = self._handle
 
@@ -115,7 +119,19 @@ class Nvs:
         """What was not committed is gone."""
         self.values = self.stored()
 
-    def _handle(self, payload: bytes) -> bytes:
+    def _handle(self, payload: bytes) -> bytes | None:
+        if payload[0] != self.GET and self.cut_after is not None:
+            self.cut_after -= 1
+            if self.cut_after < 0:
+                self.cut_after = None
+                if self.cut_written:
+                    self._do(payload)
+                    self._do(bytes((self.COMMIT, 0, 0, 0)))
+                self.on_cut()
+                return None
+        return self._do(payload)
+
+    def _do(self, payload: bytes) -> bytes:
         verb, kind = payload[:2]
         namespace, rest = _name(payload[2:])
         key, value = _name(rest)

@@ -42,9 +42,9 @@ def _mount():
     except OSError:
         first = bytearray(32)
         part.readblocks(0, first)
-        if first != b"\xff" * 32:
+        while first != b"\xff" * 32:
             print("The filesystem appears to be corrupted.")
-            raise
+            time.sleep_ms(3000)
         vfs.VfsLfs2.mkfs(part)
         vfs.mount(part, "/")
     for name, path in bus.config["mounts"]:
