@@ -107,7 +107,7 @@ class Family:
         rng = self.day.rng
         while len(self.queue) > until:
             await asyncio.sleep(rng.uniform(5, 40))
-            trouble = asyncio.create_task(self.trouble()) if rng.random() < 0.4 else None
+            trouble = asyncio.create_task(self.trouble()) if rng.random() < 0.5 else None
             try:
                 async with client(self.device, self.link) as phone:
                     await self.visit(phone)
@@ -120,7 +120,7 @@ class Family:
     async def trouble(self) -> None:
         """The phone is carried out of range in the middle of something, or the link drops."""
         rng, radio = self.day.rng, self.day.radio
-        await asyncio.sleep(rng.uniform(1, 6))
+        await asyncio.sleep(rng.uniform(1, 4))
         if rng.random() < 0.5:
             radio.drop(self.device, after=rng.randrange(60))
             return
@@ -142,6 +142,8 @@ class Family:
                 break
             self.queue.pop(0)
             day.confirmed[content[16:32]] = number
+            if rng.random() < 0.2:  # this phone never heard that it arrived: it comes again
+                self.queue.insert(min(1, len(self.queue)), (number, content))
             day.blocks[number % CODES] = (len(content) - message.HEADER_SIZE) // 256
         await self.fetch(phone)
         heard = [entry for entry in await day.see(phone, Box.INBOX) if entry.done]
