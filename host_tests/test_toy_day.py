@@ -33,7 +33,7 @@ pytestmark = [
 MESSAGES = 500, 40  # of a long day, and a short one
 SEED = 1
 AIR = AirModel(interval=0.03, packets=6, loss=0.1, latency=0.01)
-FLASH = FlashModel(blocks=88, erase_ms=20, program_ms=0.5)  # 64 blocks for messages: 250 kB
+FLASH = FlashModel(blocks=72, erase_ms=20, program_ms=0.5)  # 48 blocks for messages: 190 kB
 
 CODES = 150  # messages that can be told apart by ear
 STEP = 200  # blocks of each
@@ -202,7 +202,7 @@ class Child:
         toy.mic.speak(speech(seconds, rng.randrange(8)))
         await asyncio.sleep(seconds)
         toy.release("record")
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(2.5)  # to make room may take a while
         sound = np.flatnonzero(toy.speaker.sounds[-1].pcm)
         ms = (sound[-1] - sound[0]) / 16 if len(sound) else 0
         self.day.recorded += abs(ms - STOP_MS) < 8
