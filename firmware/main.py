@@ -16,8 +16,7 @@ else:
 
         from hushbear import app
     except Exception:
-        board.light().blink()
-        print("Hushbear: the library is not whole: run tools/flash.sh PORT --update")
+        board.light().blink()  # a module is missing, or for another MicroPython
         raise
 
     app.run(board, buffers)

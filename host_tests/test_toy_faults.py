@@ -382,5 +382,5 @@ index.Reader = Reader
         assert await hear(toy)
         assert [entry.done for entry in await phone.entries(Box.INBOX)] == [True, True]
         log = await phone.crashlog()
-        assert "Unreadable" in log
+        assert "ContainerError: header cut short" in log
         assert "task paws failed" not in log

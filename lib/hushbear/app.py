@@ -222,8 +222,8 @@ class App:
         with self._store.open(wire.INBOX, entry.id) as reader:
             try:
                 n = reader.readinto(self._header)
-            except OSError as error:
-                raise Unreadable(repr(error))
+            except OSError:
+                n = 0
             if n != container.HEADER_SIZE:
                 raise container.ContainerError("header cut short")
             container.parse_header(self._header)
@@ -259,17 +259,15 @@ def run(board, buffers):
     rest with the light blinking: a toy that fails at every start must not wear its flash out.
     """
     crashlog = CrashLog()
-    app = None
     try:
         app = App(board, buffers, crashlog)
-        asyncio.run(app.run())
-    except KeyboardInterrupt:
-        if app:
+        try:
+            asyncio.run(app.run())
+        finally:
             app.close()
+    except KeyboardInterrupt:
         machine.WDT(timeout=_HOUR_MS)  # it cannot be stopped: leave the flash tool time
     except Exception as error:
-        if app:
-            app.close()
         crashlog.write(error)
         machine.WDT(timeout=_HOUR_MS)
         board.light().blink()

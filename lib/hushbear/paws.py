@@ -134,21 +134,19 @@ class Paws:
         self._sampled = now
         for pin, paw in self._paws:
             down = not pin.value()
-            if pin is edged and paused and not (down or paw.contact.down or paw.contact.locked):
-                self._take(paw.sample(True, now), now)
-            self._take(paw.sample(down, now), now)
+            if pin is edged and paused and not (paw.contact.down or paw.contact.locked):
+                down = True  # it was
+            gesture = paw.sample(down, now)
+            if gesture is RECORD:
+                self.recording = True
+                self._since = now
+                self._gesture = RECORD
+            elif gesture is KEEP:
+                self.recording = False
+                self.held_ms = time.ticks_diff(now, self._since)
+            elif gesture and not self.recording:
+                self._gesture = gesture
         self._sampling = False
-
-    def _take(self, gesture, now):
-        if gesture is RECORD:
-            self.recording = True
-            self._since = now
-            self._gesture = RECORD
-        elif gesture is KEEP:
-            self.recording = False
-            self.held_ms = time.ticks_diff(now, self._since)
-        elif gesture and not self.recording:
-            self._gesture = gesture
 
     def pending(self):
         """Whether a gesture waits to be taken."""

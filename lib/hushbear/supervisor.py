@@ -23,8 +23,7 @@ _HEALTHY_MS = const(60000)  # having run for this long, a task's next failure co
 
 
 class _Task:
-    def __init__(self, name, factory, alive_ms):
-        self.failed = "task %s failed" % name  # made now: there may be no memory when it is true
+    def __init__(self, factory, alive_ms):
         self.factory = factory
         self.alive_ms = alive_ms
         self.watched = False
@@ -40,9 +39,9 @@ class Supervisor:
         self._tasks = {}
 
     def start(self, name, factory, alive_ms=0):
-        task = _Task(name, factory, alive_ms)
+        task = _Task(factory, alive_ms)
         self._tasks[name] = task
-        task.task = asyncio.create_task(self._keep(task))
+        task.task = asyncio.create_task(self._keep(name, task))
 
     def check_in(self, name):
         self._tasks[name].checked = time.ticks_ms()
@@ -69,7 +68,7 @@ class Supervisor:
                 return name
         return None
 
-    async def _keep(self, task):
+    async def _keep(self, name, task):
         delay = _DELAY_FIRST_MS
         while True:
             started = task.checked = time.ticks_ms()
@@ -78,7 +77,10 @@ class Supervisor:
                 await task.factory()
                 return
             except _FAILURES as error:
-                self._log.write(task.failed)
+                try:
+                    self._log.write("task %s failed" % name)
+                except MemoryError:
+                    pass  # perhaps that was the failure
                 self._log.write(error)
             finally:
                 task.watched = False

@@ -59,11 +59,7 @@ class Index:
         self.block_size = 4096
 
     def boot(self):
-        self._next = max(
-            self._if_readable(self._gone.load),
-            self._if_readable(self._scan, INBOX),
-            self._if_readable(self._scan, OUTBOX),
-        )
+        self._next = max(self._gone.load(), self._scan(INBOX), self._scan(OUTBOX))
         for message_id in self._gone.ids():
             entry = self.find(INBOX, message_id)
             if entry is not None:  # the power failed between the two steps of delete()
@@ -142,20 +138,12 @@ class Index:
         os.remove(self._path(box, entry))
         self._boxes[box].pop(self._at(box, entry.id))
 
-    def _if_readable(self, load, *box):
-        try:
-            return load(*box)
-        except OSError as error:  # one of the three is lost, the others need not be
-            self._log("store: %s: flash error %s" % (load.__name__, error))
-            return 1
-
     def _scan(self, box):
         # What does not belong there is left alone; what is damaged is left alone and logged.
         found = self._boxes[box]
         found.clear()
         header = bytearray(HEADER_SIZE)
         following = 1
-        more = 0
         for name, kind, _, size in os.ilistdir(self._paths[box]):
             parsed = parse_message_name(name)
             if parsed is None or kind == DIRECTORY:
@@ -163,7 +151,6 @@ class Index:
             sequence, message_id, done = parsed
             following = max(following, sequence + 1)
             if len(found) >= MESSAGES_MAX:  # not of our making, and more than memory may hold
-                more += 1
                 continue
             try:
                 check_size(size)
@@ -176,8 +163,6 @@ class Index:
                 self._log("store: %s left alone: %s" % (name, error))
                 continue
             found.append(struct.pack(ENTRY, sequence, message_id, sender, size, time, done))
-        if more:
-            self._log("store: %d messages too many in %s left alone" % (more, self._paths[box]))
         found.sort(key=lambda packed: struct.unpack_from("<I", packed)[0])
         return following
 
