@@ -5,8 +5,7 @@
 
 Then both sides seal records, each direction under its own key and count. A record that does not
 open ends its direction for good: the caller closes the session. Secrets are dropped as soon as
-they have been used. X25519 takes variable time, which is accepted because every scalar is used
-once (design.md).
+they have been used.
 """
 
 from hashlib import sha256

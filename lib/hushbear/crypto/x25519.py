@@ -3,7 +3,7 @@
 It takes the same steps whatever the scalar, but nobody has looked at what caches or multipliers
 make of them. Use each scalar for one handshake and then forget it (design.md). Python's integers
 would do, but leave 1.5 MB of garbage a call, and in a full heap collecting it takes ten times
-longer than the arithmetic. All calls share one work space: one at a time.
+longer than the arithmetic.
 """
 
 from array import array
@@ -20,12 +20,20 @@ _WRAP = const(608)  # 2^260 modulo p
 _SLICE = const(8)  # bits of the scalar, or of an exponent, between two pauses
 
 
-def _element():
-    return array("i", bytes(4 * _LIMBS))
+def element(value=b""):
+    """Return an element of the field, of up to 32 bytes."""
+    value = value + bytes(35 - len(value))
+    limbs = array("i", bytes(4 * _LIMBS))
+    for i in range(_LIMBS):
+        at = _BITS * i
+        three = value[at >> 3] | value[(at >> 3) + 1] << 8 | value[(at >> 3) + 2] << 16
+        limbs[i] = three >> (at & 7) & _MASK
+    return limbs
 
 
-_x1, _x2, _z2, _x3, _z3, _a, _t = [_element() for _ in range(7)]
-_columns = array("i", bytes(2 * 4 * _LIMBS))
+def work_space():
+    """Return what `_field` works in."""
+    return array("i", bytes(2 * 4 * _LIMBS))
 
 
 @micropython.viper
@@ -44,26 +52,26 @@ def _field(w: ptr32, x: int, a: ptr32, b: ptr32, r: ptr32, factor: int):
         w = ptr32(high - 4 * _LIMBS)
         while uint(w) < high:
             x = a[0]
-            w[0] = w[0] + x * b[0]
-            w[1] = w[1] + x * b[1]
-            w[2] = w[2] + x * b[2]
-            w[3] = w[3] + x * b[3]
-            w[4] = w[4] + x * b[4]
-            w[5] = w[5] + x * b[5]
-            w[6] = w[6] + x * b[6]
-            w[7] = w[7] + x * b[7]
-            w[8] = w[8] + x * b[8]
-            w[9] = w[9] + x * b[9]
-            w[10] = w[10] + x * b[10]
-            w[11] = w[11] + x * b[11]
-            w[12] = w[12] + x * b[12]
-            w[13] = w[13] + x * b[13]
-            w[14] = w[14] + x * b[14]
-            w[15] = w[15] + x * b[15]
-            w[16] = w[16] + x * b[16]
-            w[17] = w[17] + x * b[17]
-            w[18] = w[18] + x * b[18]
-            w[19] = w[19] + x * b[19]
+            w[0] = x * b[0] + w[0]
+            w[1] = x * b[1] + w[1]
+            w[2] = x * b[2] + w[2]
+            w[3] = x * b[3] + w[3]
+            w[4] = x * b[4] + w[4]
+            w[5] = x * b[5] + w[5]
+            w[6] = x * b[6] + w[6]
+            w[7] = x * b[7] + w[7]
+            w[8] = x * b[8] + w[8]
+            w[9] = x * b[9] + w[9]
+            w[10] = x * b[10] + w[10]
+            w[11] = x * b[11] + w[11]
+            w[12] = x * b[12] + w[12]
+            w[13] = x * b[13] + w[13]
+            w[14] = x * b[14] + w[14]
+            w[15] = x * b[15] + w[15]
+            w[16] = x * b[16] + w[16]
+            w[17] = x * b[17] + w[17]
+            w[18] = x * b[18] + w[18]
+            w[19] = x * b[19] + w[19]
             w = ptr32(uint(w) + 4)
             a = ptr32(uint(a) + 4)
         # The upper half becomes limbs, which count _WRAP times in the lower; the last one is what
@@ -96,34 +104,6 @@ def _field(w: ptr32, x: int, a: ptr32, b: ptr32, r: ptr32, factor: int):
     r[2] = r[2] + (x >> _BITS)
 
 
-def _load(element, value):
-    for i in range(_LIMBS):
-        element[i] = value & _MASK
-        value >>= _BITS
-
-
-def _step(field, w, x2, z2, x3, z3):
-    # One bit of the ladder: (x2 : z2) is doubled, (x3 : z3) becomes the sum of both.
-    a, t = _a, _t
-    field(w, 0, x2, z2, a, 1)
-    field(w, 0, x2, z2, z2, -1)
-    field(w, 0, x3, z3, t, 1)
-    field(w, 0, x3, z3, z3, -1)
-    field(w, 0, z3, a, z3, 0)
-    field(w, 0, t, z2, t, 0)
-    field(w, 0, z3, t, x3, 1)
-    field(w, 0, x3, x3, x3, 0)
-    field(w, 0, z3, t, z3, -1)
-    field(w, 0, z3, z3, z3, 0)
-    field(w, 0, z3, _x1, z3, 0)
-    field(w, 0, a, a, a, 0)
-    field(w, 0, z2, z2, z2, 0)
-    field(w, 0, a, z2, x2, 0)
-    field(w, 0, a, z2, z2, -1)
-    field(w, 0, a, z2, t, _A24)
-    field(w, 0, z2, t, z2, 0)
-
-
 def ladder(k, u):
     """X25519 in slices: yield None every few milliseconds, and last the 32 bytes of the result.
 
@@ -131,32 +111,50 @@ def ladder(k, u):
     """
     if len(k) != KEY_SIZE or len(u) != KEY_SIZE:
         raise ValueError("scalar and point are 32 bytes")
-    k = int.from_bytes(k, "little") & ((1 << 254) - 8) | 1 << 254
-    u = int.from_bytes(u, "little") & ((1 << 255) - 1)
-    field, w = _field, _columns
-    x2, z2, x3, z3 = _x2, _z2, _x3, _z3
-    for element, value in ((_x1, u), (x2, 1), (z2, 0), (x3, u), (z3, 1)):
-        _load(element, value)
+    k = bytes((k[0] & 0xF8,)) + k[1:31] + bytes((k[31] & 0x7F | 0x40,))
+    u = u[:31] + bytes((u[31] & 0x7F,))
+    w = work_space()
+    x1, x2, z2, x3, z3, a, t = [
+        element(value) for value in (u, b"\x01", b"", u, b"\x01", b"", b"")
+    ]
+    field = _field
     swapped = 0
     for i in range(254, -1, -1):
-        bit = k >> i & 1
+        bit = k[i >> 3] >> (i & 7) & 1
         if bit != swapped:
             x2, z2, x3, z3 = x3, z3, x2, z2
             swapped = bit
-        _step(field, w, x2, z2, x3, z3)
+        # (x2 : z2) is doubled, (x3 : z3) becomes the sum of both. No call of Python: its frame
+        # would be taken from the heap.
+        field(w, 0, x2, z2, a, 1)
+        field(w, 0, x2, z2, z2, -1)
+        field(w, 0, x3, z3, t, 1)
+        field(w, 0, x3, z3, z3, -1)
+        field(w, 0, z3, a, z3, 0)
+        field(w, 0, t, z2, t, 0)
+        field(w, 0, z3, t, x3, 1)
+        field(w, 0, x3, x3, x3, 0)
+        field(w, 0, z3, t, z3, -1)
+        field(w, 0, z3, z3, z3, 0)
+        field(w, 0, z3, x1, z3, 0)
+        field(w, 0, a, a, a, 0)
+        field(w, 0, z2, z2, z2, 0)
+        field(w, 0, a, z2, x2, 0)
+        field(w, 0, a, z2, z2, -1)
+        field(w, 0, a, z2, t, _A24)
+        field(w, 0, z2, t, z2, 0)
         if not i % _SLICE:
             yield None
     # Clamping made the last bit 0, so nothing is left to swap back. 1 / z is z to the power of
     # p - 2, all of whose 255 bits are ones but two.
-    inverse = _t
-    inverse[:] = z2
+    t[:] = z2
     for i in range(253, -1, -1):
-        field(w, 0, inverse, inverse, inverse, 0)
+        field(w, 0, t, t, t, 0)
         if i != 4 and i != 2:
-            field(w, 0, inverse, z2, inverse, 0)
+            field(w, 0, t, z2, t, 0)
         if not i % (4 * _SLICE):
             yield None
-    field(w, 0, x2, inverse, x2, 0)
+    field(w, 0, x2, t, x2, 0)
     result = sum(limb << _BITS * i for i, limb in enumerate(x2)) % _P
     if not result:
         raise ValueError("this point has small order")
