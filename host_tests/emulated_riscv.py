@@ -67,12 +67,6 @@ class bluetooth:
 
 sys.modules["esp32"] = esp32
 sys.modules["bluetooth"] = bluetooth
-
-def boot():
-    try:
-        exec(open("/boot.py").read(), {})
-    except Exception:
-        pass
 """
 READY = "import sys; sys.path.append('/rom/lib'); import chip"
 HEAP = 200 * 1024
@@ -124,7 +118,7 @@ class EmulatedRiscv(EmulatedBoard):
         said, self._held = self._held, b""
         if self._awaited == PROMPT:
             self._tail, self._awaited = b"", DONE
-            self.type(READY.encode() + b"; chip.boot()\x04")
+            self.type(READY.encode() + b"\x04")
             return said.removesuffix(PROMPT)
         if self._awaited == DONE:
             self._awaited = b""

@@ -144,6 +144,9 @@ class Serial(Target):
             self._received.clear()
             try:
                 self._repl.enter(1)
+                # Prompts may still come for attempts that it was slow to answer.
+                self._write(b"print('<' '%d>')\x04" % attempts)
+                self._expect(b"<%d>\r\n\x04\x04>" % attempts, 2)
                 break
             except TimeoutError as error:
                 if time.monotonic() > deadline:
