@@ -279,10 +279,11 @@ async def test_a_day(virtual_toy: MakeToy, tmp_path: Path, long: bool) -> None:
         # Nothing lost: all that was sent was played, all that was recorded was fetched …
         assert {code for code, _ in day.listened} == {n % CODES for n in day.confirmed.values()}
         assert len(day.confirmed) == inbound
-        assert len(day.answers) == day.recorded >= answers
+        # (and those, too, that a full flash ended, which sound otherwise)
+        assert len(day.answers) >= day.recorded >= answers
         # … nothing twice: each has one sequence number, and no number is missing.
         assert set(day.sequences) <= set(day.confirmed) | set(day.answers)
-        assert max(day.numbers) == inbound + day.recorded
+        assert max(day.numbers) == inbound + len(day.answers)
         assert noon[1] == evening[1] == morning
         assert abs(noon[0] - evening[0]) < 512
         assert len(toy.causes) == 7  # power on, and two for each key: nothing restarted it
