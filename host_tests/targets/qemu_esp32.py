@@ -16,57 +16,12 @@ import tempfile
 import time
 from collections.abc import Mapping
 
-from . import LIB, PRELUDE, DeviceError, Target, dedent, esp32_emulator, split_args
-from .esp32_emulator import IMAGE_FLASH, STEADY, command, new_flash
-from .mpy import compiled
+from . import PRELUDE, DeviceError, Target, dedent, esp32_emulator, split_args
+from .esp32_emulator import STEADY, command, new_flash
+from .esp32_window import FLASH_SIZE, MAP, MEMORY_AT, WINDOW_AT, WINDOW_SIZE, library
 from .raw_repl import RawRepl
 
-FLASH_SIZE = 2 * IMAGE_FLASH
-
-# What the host gives to the chip lies in the flash behind what the image uses, and is mapped into
-# the memory for constants behind the firmware's own: no heap goes for it, and neither the console
-# nor the emulated flash controller, which takes seconds for a file system, is in the way.
-WINDOW_AT = IMAGE_FLASH
-PAGE = 0x10000
-FIRST_PAGE, PAGES = 24, 40  # of the 64 there are
-WINDOW_SIZE = PAGES * PAGE
-MEMORY_AT = 0x3F400000 + FIRST_PAGE * PAGE
 COPIED = 4096  # bytes: arguments up to this are given as `bytes`, longer ones where they lie
-
-# Typed into the REPL. Both processors' tables; and flushing their caches has the file read anew.
-_OPEN = f"""\
-import machine as m,uctypes as u
-for t in 0x3FF10000,0x3FF12000:
- for i in range({PAGES}):m.mem32[t+{4 * FIRST_PAGE}+4*i]={WINDOW_AT // PAGE}+i
-for r in 0x3FF00040,0x3FF00058:m.mem32[r]|=16
-exec(u.bytearray_at(%d,%d))
-"""
-
-# An importer of the library, as a file system that reads from memory.
-_MOUNT = """\
-import gc, io, uctypes, vfs
-
-vfs.umount("/")  # whose every access stops the emulated processors
-
-class Library:
-    def __init__(self, index):
-        self._index = index
-
-    def mount(self, readonly, mkfs):
-        pass
-
-    def stat(self, path):
-        if path not in self._index:
-            raise OSError(2)
-        at, size = self._index[path]
-        return (0x8000 if at else 0x4000, 0, 0, 0, 0, 0, size, 0, 0, 0)
-
-    def open(self, path, mode):
-        if path not in self._index:
-            raise OSError(2)
-        return io.BytesIO(memoryview(uctypes.bytearray_at(*self._index[path])))
-
-"""
 
 
 class ChipCrashed(DeviceError):
@@ -89,21 +44,12 @@ class QemuEsp32(Target):
 
     def _make_flash(self) -> bytes:
         """Return what the flash holds: the image, an empty file system, and the library."""
+        content, mount = library()
         flash = new_flash({}).ljust(FLASH_SIZE, b"\xff")
-        index: dict[str, tuple[int, int]] = {"/": (0, 0)}  # address, size; no address: a folder
-        library = bytearray()
-        for path in sorted(LIB.rglob("*")):
-            at = "/" + path.parent.relative_to(LIB).as_posix() + "/"
-            at = at.replace("/./", "/")
-            if path.is_dir() and path.name != "__pycache__":
-                index[at + path.name] = (0, 0)
-            elif path.suffix == ".py":
-                mpy, content = compiled(path, LIB, "xtensawin")
-                index[at + mpy] = (MEMORY_AT + len(library), len(content))
-                library += content
-        flash[WINDOW_AT : WINDOW_AT + len(library)] = library
-        self._used = len(library) + 3 & ~3
-        self._mount = f"{_MOUNT}vfs.mount(Library({index!r}), '/lib')\n"
+        flash[WINDOW_AT : WINDOW_AT + len(content)] = content
+        self._used = len(content)
+        # Without the chip's own file system, whose every access stops the emulated processors.
+        self._mount = f"{mount}vfs.umount('/')\nimport gc\n"
         return bytes(flash)
 
     def _boot(self) -> None:
@@ -174,7 +120,7 @@ class QemuEsp32(Target):
             if self._process is None:
                 self._boot()
             self._repl.soft_reset(60)
-            return self._repl.execute(_OPEN % script, [], timeout)
+            return self._repl.execute(MAP + f"exec(u.bytearray_at{script})", [], timeout)
         except DeviceError as error:
             if "Traceback" not in str(error):  # it hangs, or is gone
                 self._stop()
