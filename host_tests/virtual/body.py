@@ -64,7 +64,6 @@ class Body(ABC):
         air: Air | None,
         autostart: bool,
         seed: int,
-        pins: type[Pins] = Pins,
     ) -> None:
         """`directory` keeps the flash: another toy made there later is the same toy. With
         `autostart` off the toy is without power until `restart()`."""
@@ -86,7 +85,7 @@ class Body(ABC):
         self.bus = Bus()
         self.loop = self.bus.loop
         self.bus.on_error = self._broke
-        self.pins = pins(self.bus)
+        self.pins = Pins(self.bus)
         self.led = Led(self.bus, self.pins, self.facts["LED"])
         self.mic = Mic(self.loop, seed)
         self.speaker = Speaker()
