@@ -170,6 +170,11 @@ async def story() -> None:
             await stranger(toy, radio)
             say("\nThe parent's phone still gets through.")
             await phone.run("status")
+            if gaps := toy.speaker.underruns + toy.mic.overruns:
+                console.print(
+                    f"[yellow]This computer was too busy to keep time with the sound: {gaps} gaps."
+                    " Close what else is running and start the demo again.[/yellow]"
+                )
     draw(comparisons, OUT / "story.png")
     say("\nWhat went in, what came out:")
     for comparison, name in zip(comparisons, ("speaker.wav", "answer.wav"), strict=True):
