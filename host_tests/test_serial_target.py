@@ -106,9 +106,12 @@ def test_the_library_tests_run_on_it(board: EmulatedRiscv) -> None:
 
 def pytest_on(port: str, which: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "--target", "serial", "--port", port]
+    # A run of its own, whatever this one is part of.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     return subprocess.run(
         [*command, "-k", f"serial and ({which})", "host_tests/test_targets.py"],
         cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=250,
