@@ -54,7 +54,6 @@ class Capture:
     `gain` is linear, 1/16 to 64 in steps of 1/16; with 1 a full slot becomes a full sample.
     """
 
-    @micropython.native
     def __init__(self, gain):
         gain = int(gain * 16 + 0.5)
         if gain < 1 or gain > 1024:
@@ -126,7 +125,6 @@ def _tone(dst: ptr16, phase: int, off: int, n: int, step: int, level: int, rise:
     return phase
 
 
-@micropython.native
 def tone(dst, off, n, phase, step, amplitude, end=None):
     """Write `n` samples of a sine from sample `off` of `dst`; return the phase after them.
 

@@ -266,7 +266,6 @@ class Encoder:
     then they are gone once they are coded.
     """
 
-    @micropython.native
     def __init__(self, lookahead=1, samples=None):
         if not 0 <= lookahead <= LOOKAHEAD_MAX:
             raise ValueError("lookahead out of range")

@@ -78,7 +78,6 @@ class Ring:
     `free` to both. A span that does not fit the caller's buffer raises ValueError.
     """
 
-    @micropython.native
     def __init__(self, buffer):
         self._buffer = buffer
         self._state = array("i", (len(buffer), 0, 0))
@@ -118,7 +117,6 @@ class Ring:
             raise ValueError("span outside the buffer")
         return _copy(dst, self._buffer, self._state, off, n, _READ)
 
-    @micropython.native
     def skip(self, n):
         """Drop up to `n` bytes; return how many."""
         if n < 0:
@@ -127,7 +125,6 @@ class Ring:
         self._advance(_READ, n)
         return n
 
-    @micropython.native
     def clear(self):
         """Drop everything that is there now."""
         self._state[_READ] = self._state[_WRITE]
