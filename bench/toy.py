@@ -128,7 +128,8 @@ async def _record(toy: VirtualToy) -> list[Row]:
 
 # What the app imports and a board lacks that has no radio
 _STUBS = """
-import sys
+import gc, sys
+gc.threshold(2048)  # as main.py does
 sys.path[:] = [path for path in sys.path if path]  # the flash is not searched
 
 class Nothing:
