@@ -73,18 +73,18 @@ def _decode(state: int, src: ptr8, dst: ptr16, src_off: int, size: int, dst_off:
     src = ptr8(uint(src) + 4)
     while uint(src) < end:
         if src[0] & 8:
-            state += (ptr32((((src[0] & 7) << 20) + state >> 18) + moves)[0] ^ 0x3FFFF) - 0x3FFFF
+            state = (ptr32((((src[0] & 7) << 20) + state >> 18) + moves)[0] ^ 0x3FFFF) + state
+            state -= 0x3FFFF
         else:
-            state += ptr32((((src[0] & 7) << 20) + state >> 18) + moves)[0]
+            state = ptr32((((src[0] & 7) << 20) + state >> 18) + moves)[0] + state
         if (state + 0x8000) & 0x10000:
             state = state >> 18 << 18 | (0x27FFF if state & 0x20000 else 0x18000)
         dst[1] = state
         if src[0] & 0x80:
-            state += (
-                ptr32((((src[0] & 0x70) << 16) + state >> 18) + moves)[0] ^ 0x3FFFF
-            ) - 0x3FFFF
+            state = (ptr32((((src[0] & 0x70) << 16) + state >> 18) + moves)[0] ^ 0x3FFFF) + state
+            state -= 0x3FFFF
         else:
-            state += ptr32((((src[0] & 0x70) << 16) + state >> 18) + moves)[0]
+            state = ptr32((((src[0] & 0x70) << 16) + state >> 18) + moves)[0] + state
         if (state + 0x8000) & 0x10000:
             state = state >> 18 << 18 | (0x27FFF if state & 0x20000 else 0x18000)
         dst[2] = state

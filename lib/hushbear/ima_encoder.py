@@ -100,9 +100,9 @@ def _encode_nearest(
         else:
             code += 7
         if code & 8:
-            state += (ptr32(((code & 7) << 2) + row)[0] ^ 0x3FFFF) - 0x3FFFF
+            state = (ptr32(((code & 7) << 2) + row)[0] ^ 0x3FFFF) + state - 0x3FFFF
         else:
-            state += ptr32((code << 2) + row)[0]
+            state = ptr32((code << 2) + row)[0] + state
         if state & 0x10000:
             state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
         low = code
@@ -117,9 +117,9 @@ def _encode_nearest(
         else:
             code += 7
         if code & 8:
-            state += (ptr32(((code & 7) << 2) + row)[0] ^ 0x3FFFF) - 0x3FFFF
+            state = (ptr32(((code & 7) << 2) + row)[0] ^ 0x3FFFF) + state - 0x3FFFF
         else:
-            state += ptr32((code << 2) + row)[0]
+            state = ptr32((code << 2) + row)[0] + state
         if state & 0x10000:
             state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
         dst[4] = code << 4 | low
