@@ -108,8 +108,8 @@ class QemuEsp32(Target):
         try:
             output = self._run(script, timeout)
         except ChipCrashed:
-            # The image frees native code at a soft reset, and now and then runs it afterwards:
-            # whether the script is to blame a chip will tell that knows no other.
+            # Now and then the image jumps into memory that it freed at a soft reset, it seems, of
+            # native code: a chip that has run nothing else tells whether the script is to blame.
             if fresh:
                 raise
             output = self._run(script, timeout)
