@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from host_tests.messages import speech
+from host_tests.virtual.body import Body
 from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
 from host_tests.virtual.toy import VirtualToy
 from hushbear_companion import message
@@ -35,7 +36,7 @@ async def family(
         yield toy, radio, await add_phone(toy)
 
 
-async def add_phone(toy: VirtualToy) -> str:
+async def add_phone(toy: Body) -> str:
     """Give the toy another key; return the link that its set-up printed."""
     output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
     found = re.search(r"hushbear://\S+", output)

@@ -6,6 +6,9 @@ the emulated flash controller takes minutes.
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Iterable
+
 from . import LIB
 from .esp32_emulator import IMAGE_FLASH
 from .mpy import compiled
@@ -47,17 +50,19 @@ class Library:
 """
 
 
-def library() -> tuple[bytes, str]:
-    """Return what the window begins with, and a script that mounts it at /lib."""
+def library(beside: Iterable[pathlib.Path] = ()) -> tuple[bytes, str]:
+    """Return what the window begins with, and a script that mounts it at /lib: the device library,
+    and `beside` it modules from elsewhere."""
     index: dict[str, tuple[int, int]] = {"/": (0, 0)}  # address, size; no address: a folder
     content = bytearray()
-    for path in sorted(LIB.rglob("*")):
-        at = "/" + path.parent.relative_to(LIB).as_posix() + "/"
+    modules = [(path, LIB) for path in sorted(LIB.rglob("*"))]
+    for path, root in [*modules, *((path, path.parent) for path in beside)]:
+        at = "/" + path.parent.relative_to(root).as_posix() + "/"
         at = at.replace("/./", "/")
         if path.is_dir() and path.name != "__pycache__":
             index[at + path.name] = (0, 0)
         elif path.suffix == ".py":
-            name, code = compiled(path, LIB, "xtensawin")
+            name, code = compiled(path, root, "xtensawin")
             index[at + name] = (MEMORY_AT + len(content), len(code))
             content += code
     content += bytes(-len(content) % 4)

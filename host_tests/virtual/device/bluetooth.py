@@ -13,6 +13,7 @@ from micropython import const
 
 import ble_ops as op
 import bus
+import line
 import uctypes
 
 FLAG_READ = const(0x0002)
@@ -320,7 +321,7 @@ class BLE:
         handler = self._handler
         if handler is None or not self._active:
             return None
-        depth = micropython.heap_locked()
+        depth = line.locked()
         try:
             return handler(event, fields)
         except BaseException as error:
@@ -329,7 +330,7 @@ class BLE:
             self._handler = None
         finally:
             _wipe(fields)
-            while micropython.heap_locked() > depth:
+            while line.locked() > depth:
                 micropython.heap_unlock()
 
 

@@ -61,9 +61,9 @@ _locked = 0  # the firmware's heap lock depth, while a handler runs
 
 def unlock():
     """Unlock the heap; return how deep it was locked."""
-    depth = n = micropython.heap_locked()
-    while n:
-        n = micropython.heap_unlock()
+    depth = line.locked()
+    for _ in range(depth):
+        micropython.heap_unlock()
     return depth
 
 

@@ -3,6 +3,7 @@
 import os
 import sigio
 import socket
+from micropython import heap_locked as locked  # noqa: F401
 
 import uselect
 

@@ -1,0 +1,36 @@
+"""What is in the flash of an emulated ESP32 that is a toy: the official image and the toy's files.
+
+On the chip's own file system is the unmodified firmware, and the toy keeps there what it keeps.
+The library, the board's pins and the stand-ins for what the emulator lacks are in the window:
+bluetooth.mpy and machine.mpy, first in the path, win over what the image has built in. A few lines
+before boot.py see to that. The root is not in the path: to look there for each module takes long.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from host_tests.targets import ROOT
+from host_tests.targets.esp32_emulator import new_flash
+from host_tests.targets.esp32_window import FLASH_SIZE, MAP, MEMORY_AT, WINDOW_AT, library
+
+DEVICE = pathlib.Path(__file__).parent / "device"
+STAND_INS = (
+    *(DEVICE / name for name in ("ble_ops.py", "bluetooth.py", "bus.py", "chip_i2s.py")),
+    *(DEVICE / "esp32_image" / name for name in ("line.py", "machine.py", "pins.py")),
+)
+PATH = 'import sys\nsys.path[:] = ["/lib", ".frozen"]\n'
+
+
+def toy_flash(board: str) -> bytes:
+    """Return what the flash of a new toy holds."""
+    modules, mount = library([*STAND_INS, ROOT / "board" / board / "board.py"])
+    start = (mount + PATH).encode()
+    window = modules + start
+    begin = f"{MAP}exec(u.bytearray_at({MEMORY_AT + len(modules)}, {len(start)}))\ndel m, u\n"
+    firmware = {path.name: path.read_text() for path in (ROOT / "firmware").glob("*.py")}
+    firmware["boot.py"] = begin + firmware["boot.py"]
+    flash = new_flash({name: source.encode() for name, source in firmware.items()})
+    flash = flash.ljust(FLASH_SIZE, b"\xff")
+    flash[WINDOW_AT : WINDOW_AT + len(window)] = window
+    return bytes(flash)
