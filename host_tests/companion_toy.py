@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from noise.connection import NoiseConnection
 from noise.exceptions import NoiseInvalidMessage
 
-from hushbear import container, wire
+from hushbear import container, upkeep_wire, wire
 from hushbear_companion import message
 from hushbear_companion.errors import LinkLost
 from hushbear_companion.session import Stream, Timing
@@ -91,20 +91,20 @@ class Toy:
     async def answer(self, link: Link, kind: int, tag: int, body: bytes) -> bytes:
         """Return the body of the response after its status."""
         self.asked.append(kind)
-        if kind == wire.STATUS:
+        if kind == upkeep_wire.STATUS:
             inbox, outbox = self.boxes[wire.INBOX], self.boxes[wire.OUTBOX]
             return struct.pack(
-                wire.STATUS_BODY, 1, 0, 0, 3600, 1_790_000_000, self.room, 1 << 20, 50000,
+                upkeep_wire.STATUS_BODY, 1, 0, 0, 3600, 1_790_000_000, self.room, 1 << 20, 50000,
                 len(inbox), sum(not s.done for s in inbox), len(outbox),
                 sum(not s.done for s in outbox), len(self.crashlog), 0, self.firmware,
             )  # fmt: skip
-        if kind == wire.TIME:
-            self.clock = struct.unpack(wire.TIME_BODY, body)
+        if kind == upkeep_wire.TIME:
+            self.clock = struct.unpack(upkeep_wire.TIME_BODY, body)
             return b""
-        if kind == wire.LIST:
-            box, after = struct.unpack(wire.LIST_REQUEST, body)
+        if kind == upkeep_wire.LIST:
+            box, after = struct.unpack(upkeep_wire.LIST_REQUEST, body)
             entries = [s.entry() for s in self.boxes[box] if s.sequence > after]
-            return b"".join(entries[: wire.ENTRIES_MAX])
+            return b"".join(entries[: upkeep_wire.ENTRIES_MAX])
         if kind == wire.SEND:
             return self.offer(link, tag, *struct.unpack(wire.SEND_REQUEST, body))
         if kind == wire.COMMIT:
@@ -120,19 +120,19 @@ class Toy:
         if kind == wire.FETCHED:
             self.find(wire.OUTBOX, body).done = True
             return b""
-        if kind == wire.DELETE:
-            box, message_id = struct.unpack(wire.DELETE_REQUEST, body)
+        if kind == upkeep_wire.DELETE:
+            box, message_id = struct.unpack(upkeep_wire.DELETE_REQUEST, body)
             self.boxes[box].remove(self.find(box, message_id))
             return b""
-        if kind == wire.SETTINGS:
+        if kind == upkeep_wire.SETTINGS:
             return self.settings
-        if kind == wire.CONFIGURE:
+        if kind == upkeep_wire.CONFIGURE:
             self.settings = body
             return b""
-        if kind == wire.CRASHLOG:
-            (offset,) = struct.unpack(wire.CRASHLOG_REQUEST, body)
+        if kind == upkeep_wire.CRASHLOG:
+            (offset,) = struct.unpack(upkeep_wire.CRASHLOG_REQUEST, body)
             return self.crashlog[offset : offset + wire.DATA_MAX]
-        if kind == wire.CLEAR_CRASHLOG:
+        if kind == upkeep_wire.CLEAR_CRASHLOG:
             self.crashlog = b""
             return b""
         raise Refused(wire.UNKNOWN)

@@ -105,7 +105,7 @@ class Villain(Phone):
     def say(self, plain, spoilt):
         if len(plain) >= 2 and plain[0] < wire.DATA:
             self.asked.append((plain[0], plain[1], plain[2:18]))
-            if plain[0] == wire.DELETE:
+            if plain[0] == upkeep_wire.DELETE:
                 may_go.add(plain[3:19])
             elif plain[0] == wire.FETCHED:
                 may_go.add(plain[2:18])
@@ -198,14 +198,14 @@ MINUTE = (0, 1, 400, 1439, 1439, 1440)
 SHORTEST = (299, 300, 5000, 5000, 5001)
 SETTINGS = (PERCENT, PERCENT, PERCENT, (0, 1, 1, 2), MINUTE, MINUTE, SHORTEST, (0, 1, 60, 61))
 BODIES = {
-    wire.TIME: lambda: struct.pack("<Ih", number(), pick((0, 60, -840, 840, 841, -32768))),
-    wire.LIST: lambda: struct.pack("<BI", pick((0, 1, 1, 2, 255)), number()),
+    upkeep_wire.TIME: lambda: struct.pack("<Ih", number(), pick((0, 60, -840, 840, 841, -32768))),
+    upkeep_wire.LIST: lambda: struct.pack("<BI", pick((0, 1, 1, 2, 255)), number()),
     wire.COMMIT: identity,
     wire.FETCH: lambda: struct.pack("<16sII", identity(), number() if chance(3) else 0, number()),
     wire.FETCHED: identity,
-    wire.DELETE: lambda: struct.pack("<B16s", pick((0, 0, 1, 2)), identity()),
-    wire.CONFIGURE: lambda: struct.pack(wire.SETTINGS_BODY, *[pick(each) for each in SETTINGS]),
-    wire.CRASHLOG: lambda: struct.pack("<I", number()),
+    upkeep_wire.DELETE: lambda: struct.pack("<B16s", pick((0, 0, 1, 2)), identity()),
+    upkeep_wire.CONFIGURE: lambda: struct.pack(wire.SETTINGS_BODY, *[pick(e) for e in SETTINGS]),
+    upkeep_wire.CRASHLOG: lambda: struct.pack("<I", number()),
     wire.GRANT: lambda: struct.pack("<I", number()),
     wire.DATA: lambda: struct.pack("<I", number()) + rubbish(pick((0, 1, 1, 50, 100, 512))),
 }
@@ -313,8 +313,8 @@ async def converse(toy):
     message = Message(fresh + MESSAGES, 5)
     digest = message.digest()
     offered[message.id] = {digest}
-    phone.say(wire.STATUS, 1)
-    phone.say(wire.TIME, 2, struct.pack("<Ih", 1_800_000_000, 60))
+    phone.say(upkeep_wire.STATUS, 1)
+    phone.say(upkeep_wire.TIME, 2, struct.pack("<Ih", 1_800_000_000, 60))
     await asyncio.sleep_ms(1000)
     phone.say(wire.SEND, 3, struct.pack(wire.SEND_REQUEST, message.id, message.size, digest))
     await asyncio.sleep_ms(1000)
@@ -325,7 +325,7 @@ async def converse(toy):
         at += len(buf)
         await asyncio.sleep_ms(1000)
     phone.say(wire.COMMIT, 4, message.id)
-    phone.say(wire.LIST, 5, bytes(5))
+    phone.say(upkeep_wire.LIST, 5, bytes(5))
     await asyncio.sleep_ms(1000)
     answers = [(kind & 0x7F, body[0]) for kind, _, body in phone.heard if kind & wire.RESPONSE]
     assert answers == [(each, 0) for each in (1, 2, 4, 5, 3)], answers

@@ -125,7 +125,7 @@ SOURCE = (
     STAND_INS
     + ram_flash.SOURCE
     + """
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 from hushbear.clock import Clock
 from hushbear.crashlog import CrashLog
 from hushbear.crypto import noise, x25519

@@ -18,7 +18,7 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from host_tests.companion_toy import QUICK, Air, Link, Refused, Toy, make_message
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 from hushbear_companion import link
 from hushbear_companion.cli import app, parse_quiet_hours
 from hushbear_companion.errors import UsageError
@@ -409,7 +409,7 @@ def test_an_interrupt_is_one_line(known: Command, monkeypatch: pytest.MonkeyPatc
 def test_a_toy_that_drops_every_link_is_given_up(known: Command, air: Air) -> None:
     class Dropping(Link):
         async def handle(self, kind: int, tag: int, body: bytes) -> None:
-            if kind == wire.STATUS:
+            if kind == upkeep_wire.STATUS:
                 raise ConnectionError
             await super().handle(kind, tag, body)
 

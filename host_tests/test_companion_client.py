@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from host_tests.companion_toy import NEVER, QUICK, Air, Link, Refused, Stored, Toy, make_message
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 from hushbear_companion import errors, inbox
 from hushbear_companion.client import CRASHLOG_MAX, ENTRIES_MAX, Client, find
 from hushbear_companion.records import Box, Entry
@@ -101,7 +101,7 @@ async def test_the_states_of_a_session() -> None:
     await session.close()
     assert [*states, session.state] == [State.HELLO, State.READY, State.CLOSED]
     with pytest.raises(errors.LinkLost):
-        await session.request(wire.STATUS, b"", "tell its state")
+        await session.request(upkeep_wire.STATUS, b"", "tell its state")
 
 
 # Requests
@@ -117,11 +117,11 @@ async def test_settings_are_read_changed_and_read_back() -> None:
 
 async def test_a_long_list_comes_in_several_answers() -> None:
     toy = Toy(KEY)
-    for _ in range(2 * wire.ENTRIES_MAX + 3):
+    for _ in range(2 * upkeep_wire.ENTRIES_MAX + 3):
         toy.record(make_message(1))
     async with client(Air(toy)) as phone:
         entries = await phone.entries(Box.OUTBOX)
-    assert [e.sequence for e in entries] == list(range(1, 2 * wire.ENTRIES_MAX + 4))
+    assert [e.sequence for e in entries] == list(range(1, 2 * upkeep_wire.ENTRIES_MAX + 4))
 
 
 async def test_the_crash_log_is_read_whole_cleaned_and_cleared() -> None:
@@ -382,11 +382,19 @@ class Faithless(Toy):
 @pytest.mark.parametrize(
     ("kind", "answer", "operation"),
     [
-        (wire.STATUS, b"\xff" * 8, lambda p: p.status()),
-        (wire.STATUS, b"\xff" * struct.calcsize(wire.STATUS_BODY), lambda p: p.status()),
-        (wire.SETTINGS, b"\xff" * struct.calcsize(wire.SETTINGS_BODY), lambda p: p.settings()),
-        (wire.LIST, b"\xff" * (wire.ENTRY_SIZE + 1), lambda p: p.entries(Box.INBOX)),
-        (wire.LIST, bytes(wire.ENTRY_SIZE), lambda p: p.entries(Box.INBOX)),
+        (upkeep_wire.STATUS, b"\xff" * 8, lambda p: p.status()),
+        (
+            upkeep_wire.STATUS,
+            b"\xff" * struct.calcsize(upkeep_wire.STATUS_BODY),
+            lambda p: p.status(),
+        ),
+        (
+            upkeep_wire.SETTINGS,
+            b"\xff" * struct.calcsize(wire.SETTINGS_BODY),
+            lambda p: p.settings(),
+        ),
+        (upkeep_wire.LIST, b"\xff" * (wire.ENTRY_SIZE + 1), lambda p: p.entries(Box.INBOX)),
+        (upkeep_wire.LIST, bytes(wire.ENTRY_SIZE), lambda p: p.entries(Box.INBOX)),
         (wire.SEND, b"\xff" * 8, lambda p: p.send(make_message())),
         (wire.SEND, struct.pack("<II", 300, 299), lambda p: p.send(make_message())),
         (wire.SEND, b"", lambda p: p.send(make_message())),
@@ -413,13 +421,14 @@ async def test_impossible_sizes_are_refused_before_anything_is_kept(
 async def test_lists_that_never_end_do() -> None:
     class Endless(Toy):
         async def answer(self, link: Link, kind: int, tag: int, body: bytes) -> bytes:
-            if kind == wire.LIST:
-                after = struct.unpack(wire.LIST_REQUEST, body)[1]
+            if kind == upkeep_wire.LIST:
+                after = struct.unpack(upkeep_wire.LIST_REQUEST, body)[1]
                 stored = [
-                    Stored(after + n, MESSAGE).entry() for n in range(1, 1 + wire.ENTRIES_MAX)
+                    Stored(after + n, MESSAGE).entry()
+                    for n in range(1, 1 + upkeep_wire.ENTRIES_MAX)
                 ]
                 return b"".join(stored)
-            if kind == wire.CRASHLOG:
+            if kind == upkeep_wire.CRASHLOG:
                 return b"x" * wire.DATA_MAX
             return await super().answer(link, kind, tag, body)
 
@@ -504,7 +513,7 @@ async def test_a_commit_that_always_finds_damage_is_given_up() -> None:
 async def test_a_toy_that_stalls_or_babbles_is_given_up_in_bounded_time(kind: str) -> None:
     class Babbler(Link):
         async def handle(self, record: int, tag: int, body: bytes) -> None:
-            if record == wire.TIME or (record == wire.SEND and kind == "no-grants"):
+            if record == upkeep_wire.TIME or (record == wire.SEND and kind == "no-grants"):
                 await super().handle(record, tag, body)
             elif kind == "flood":
                 for _ in range(300):

@@ -15,7 +15,7 @@ import soundfile
 
 from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import speech
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 from hushbear_companion import errors, inbox
 from hushbear_companion.adpcm import decode
 from hushbear_companion.records import Box, StatusError
@@ -145,7 +145,11 @@ async def test_requests_at_their_edges_leave_the_toy_well(virtual_toy: MakeToy) 
             await phone.clear_crashlog()
             session = phone._session
             assert isinstance(session, Session)
-            for kind, body in ((0x3F, b""), (wire.LIST, b"\2\0\0\0\0"), (wire.FETCH, bytes(3))):
+            for kind, body in (
+                (0x3F, b""),
+                (upkeep_wire.LIST, b"\2\0\0\0\0"),
+                (wire.FETCH, bytes(3)),
+            ):
                 with pytest.raises(StatusError):
                     await session.request(kind, body, "do that")
             assert (await phone.status()).crashlog == 0

@@ -6,10 +6,10 @@ import pytest
 
 from host_tests.hostile_phone import attack
 from host_tests.targets import Target
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 
 FRAMES = 100_000
-REQUESTS = range(wire.STATUS, wire.CANCEL + 1)
+REQUESTS = range(upkeep_wire.STATUS, wire.CANCEL + 1)
 REFUSALS = range(wire.UNKNOWN, wire.FAILED)  # FAILED would be the toy's fault
 
 

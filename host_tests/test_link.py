@@ -10,7 +10,7 @@ import pytest
 
 from host_tests.link_peer import Phone, run
 from host_tests.targets import Target
-from hushbear import container, wire
+from hushbear import container, upkeep_wire, wire
 
 Records = list[tuple[int, int, bytes]]
 
@@ -44,14 +44,14 @@ def converse(target: Target, phone: Phone) -> tuple[Records, str, list[object], 
 def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
     phone = Phone()
     data = message(7, 14)
-    phone.record(wire.STATUS, 1)
-    phone.record(wire.TIME, 2, struct.pack(wire.TIME_BODY, 1_800_000_000, 60))
+    phone.record(upkeep_wire.STATUS, 1)
+    phone.record(upkeep_wire.TIME, 2, struct.pack(upkeep_wire.TIME_BODY, 1_800_000_000, 60))
     phone.record(wire.SEND, 3, send_request(data))
     for at in range(0, len(data), wire.DATA_MAX):
         piece = data[at : at + wire.DATA_MAX]
         phone.record(wire.DATA, 3, struct.pack(wire.DATA_HEAD, at) + piece)
     phone.record(wire.COMMIT, 4, data[16:32])
-    phone.record(wire.LIST, 5, struct.pack(wire.LIST_REQUEST, wire.OUTBOX, 0))
+    phone.record(upkeep_wire.LIST, 5, struct.pack(upkeep_wire.LIST_REQUEST, wire.OUTBOX, 0))
     phone.record(wire.FETCH, 6, struct.pack(wire.FETCH_REQUEST, b"%016d" % 5, 0, 1500))
     phone.record(wire.GRANT, 6, struct.pack(wire.GRANT_BODY, 1 << 20))
     phone.record(wire.FETCHED, 7, b"%016d" % 5)
@@ -61,7 +61,7 @@ def test_a_message_is_sent_and_another_fetched(target: Target) -> None:
     assert outbox == [(5, 9, 1)]
 
     answers = {tag: body for kind, tag, body in records if kind & wire.RESPONSE}
-    status = struct.unpack(wire.STATUS_BODY, answers[1][1:])
+    status = struct.unpack(upkeep_wire.STATUS_BODY, answers[1][1:])
     assert (status[0], status[1], status[8:12], status[13]) == (1, wire.IDLE, (0, 0, 1, 1), 3700)
     assert answers[2] == answers[4] == answers[7] == bytes([wire.OK])
     assert struct.unpack(wire.SEND_RESPONSE, answers[3][1:]) == (0, wire.WINDOW)
@@ -149,8 +149,12 @@ def test_a_commit_of_another_message_keeps_what_came_of_this_one(target: Target)
 
 def test_what_the_flash_fails_at_is_answered_and_in_the_crash_log(target: Target) -> None:
     phone = Phone()
-    phone.record(wire.DELETE, 1, struct.pack(wire.DELETE_REQUEST, wire.OUTBOX, b"%016d" % 5))
-    phone.record(wire.CRASHLOG, 2, bytes(4))
+    phone.record(
+        upkeep_wire.DELETE,
+        1,
+        struct.pack(upkeep_wire.DELETE_REQUEST, wire.OUTBOX, b"%016d" % 5),
+    )
+    phone.record(upkeep_wire.CRASHLOG, 2, bytes(4))
     sent = run(
         target,
         """
@@ -172,10 +176,10 @@ def test_what_the_flash_fails_at_is_answered_and_in_the_crash_log(target: Target
     ("kind", "body", "status"),
     [
         (0x3F, b"", wire.UNKNOWN),
-        (wire.STATUS, b"x", wire.MALFORMED),
-        (wire.TIME, bytes(6), wire.MALFORMED),
-        (wire.TIME, bytes(wire.RECORD_MAX - 2), wire.MALFORMED),
-        (wire.LIST, b"\x02" + bytes(4), wire.MALFORMED),
+        (upkeep_wire.STATUS, b"x", wire.MALFORMED),
+        (upkeep_wire.TIME, bytes(6), wire.MALFORMED),
+        (upkeep_wire.TIME, bytes(wire.RECORD_MAX - 2), wire.MALFORMED),
+        (upkeep_wire.LIST, b"\x02" + bytes(4), wire.MALFORMED),
         (wire.SEND, b"", wire.MALFORMED),
         (wire.SEND, bytes(16) + struct.pack("<I", 1 << 31) + bytes(32), wire.MALFORMED),
         *(
@@ -183,19 +187,31 @@ def test_what_the_flash_fails_at_is_answered_and_in_the_crash_log(target: Target
             for size in (0, 1, 48, container.SIZE_MAX - 1, container.SIZE_MAX + 1, 0xFFFFFFFF)
         ),
         (wire.SEND, bytes(16) + struct.pack("<I", container.SIZE_MAX) + bytes(32), wire.FULL),
-        (wire.TIME, struct.pack(wire.TIME_BODY, 0, 0), wire.MALFORMED),
-        (wire.TIME, struct.pack(wire.TIME_BODY, 0xFFFFFFFF, 0), wire.MALFORMED),
-        (wire.TIME, struct.pack(wire.TIME_BODY, 1_800_000_000, -32768), wire.MALFORMED),
-        (wire.LIST, struct.pack(wire.LIST_REQUEST, wire.OUTBOX, 0xFFFFFFFF), wire.OK),
+        (upkeep_wire.TIME, struct.pack(upkeep_wire.TIME_BODY, 0, 0), wire.MALFORMED),
+        (
+            upkeep_wire.TIME,
+            struct.pack(upkeep_wire.TIME_BODY, 0xFFFFFFFF, 0),
+            wire.MALFORMED,
+        ),
+        (
+            upkeep_wire.TIME,
+            struct.pack(upkeep_wire.TIME_BODY, 1_800_000_000, -32768),
+            wire.MALFORMED,
+        ),
+        (
+            upkeep_wire.LIST,
+            struct.pack(upkeep_wire.LIST_REQUEST, wire.OUTBOX, 0xFFFFFFFF),
+            wire.OK,
+        ),
         (wire.COMMIT, bytes(16), wire.NOT_FOUND),
         (wire.FETCH, bytes(24), wire.NOT_FOUND),
         (wire.FETCH, b"%016d" % 5 + struct.pack("<II", 9999, 0), wire.RANGE),
         (wire.FETCHED, bytes(16), wire.NOT_FOUND),
-        (wire.DELETE, bytes(17), wire.NOT_FOUND),
-        (wire.DELETE, b"\x07" + bytes(16), wire.MALFORMED),
-        (wire.CONFIGURE, b"\xff" * 12, wire.MALFORMED),
-        (wire.CONFIGURE, b"", wire.MALFORMED),
-        (wire.CRASHLOG, struct.pack("<I", 0xFFFFFFFF), wire.OK),
+        (upkeep_wire.DELETE, bytes(17), wire.NOT_FOUND),
+        (upkeep_wire.DELETE, b"\x07" + bytes(16), wire.MALFORMED),
+        (upkeep_wire.CONFIGURE, b"\xff" * 12, wire.MALFORMED),
+        (upkeep_wire.CONFIGURE, b"", wire.MALFORMED),
+        (upkeep_wire.CRASHLOG, struct.pack("<I", 0xFFFFFFFF), wire.OK),
         (wire.CANCEL, b"", wire.OK),
     ],
 )
@@ -204,7 +220,7 @@ def test_an_odd_request_is_answered_and_the_session_goes_on(
 ) -> None:
     phone = Phone()
     phone.record(kind, 1, body)
-    phone.record(wire.SETTINGS, 2)
+    phone.record(upkeep_wire.SETTINGS, 2)
     records, why, inbox, outbox = converse(target, phone)
     assert records[0] == (kind | wire.RESPONSE, 1, bytes([status]))
     assert records[1][2][0] == wire.OK
@@ -264,9 +280,9 @@ def test_data_that_does_not_continue_ends_the_upload(
 
 def test_what_no_phone_would_send_ends_the_session_without_an_answer(target: Target) -> None:
     good = Phone()
-    good.record(wire.STATUS, 1)
+    good.record(upkeep_wire.STATUS, 1)
     stranger = Phone(psk=bytes(range(2, 34)))
-    stranger.record(wire.STATUS, 1)
+    stranger.record(upkeep_wire.STATUS, 1)
     hello, status = good.arrivals
     flipped = hello[:20] + bytes([hello[20] ^ 1]) + hello[21:]
     sessions = {
@@ -306,7 +322,7 @@ def test_handshakes_wait_longer_after_each_failure_and_not_at_all_after_a_succes
     target: Target,
 ) -> None:
     good = Phone()
-    good.record(wire.STATUS, 1)
+    good.record(upkeep_wire.STATUS, 1)
     assert run(
         target,
         """
@@ -368,15 +384,15 @@ def test_every_setting_is_taken_at_its_edges_and_refused_beyond(target: Target) 
         for values, status in ((inside, wire.OK), (outside, wire.MALFORMED)):
             for value in values:
                 body = struct.pack(wire.SETTINGS_BODY, *good[:field], value, *good[field + 1 :])
-                phone.record(wire.CONFIGURE, field, body)
-                expected.append((wire.CONFIGURE | wire.RESPONSE, field, bytes([status])))
+                phone.record(upkeep_wire.CONFIGURE, field, body)
+                expected.append((upkeep_wire.CONFIGURE | wire.RESPONSE, field, bytes([status])))
     records, _, _, _ = converse(target, phone)
     assert records == expected
 
 
 def test_messages_of_any_time_are_listed(target: Target) -> None:
     phone = Phone()
-    phone.record(wire.LIST, 1, struct.pack(wire.LIST_REQUEST, wire.OUTBOX, 0))
+    phone.record(upkeep_wire.LIST, 1, struct.pack(upkeep_wire.LIST_REQUEST, wire.OUTBOX, 0))
     times = [0, 1, 1_800_000_000, 0x7FFFFFFF, 0xFFFFFFFF]
     sent = run(
         target,
@@ -401,7 +417,7 @@ def test_messages_of_any_time_are_listed(target: Target) -> None:
 def test_settings_come_back_as_they_were_set(target: Target) -> None:
     phone = Phone()
     settings = struct.pack(wire.SETTINGS_BODY, 33, 44, 55, wire.QUIET_HOURS, 1200, 420, 500, 20)
-    phone.record(wire.CONFIGURE, 1, settings)
-    phone.record(wire.SETTINGS, 2)
+    phone.record(upkeep_wire.CONFIGURE, 1, settings)
+    phone.record(upkeep_wire.SETTINGS, 2)
     records, _, _, _ = converse(target, phone)
     assert [body for _, _, body in records] == [bytes([wire.OK]), bytes([wire.OK]) + settings]

@@ -28,7 +28,7 @@ def test_an_upload_whose_link_was_lost_does_not_keep_the_others_from_sending(
             for phone, n in ((mother, 1), (father, 2)):
                 phone.connect()
                 phone.write(hello)
-                phone.say(wire.STATUS, 1)
+                phone.say(upkeep_wire.STATUS, 1)
             await asyncio.sleep_ms(100)
             message = Message(2, 9)
             offer = struct.pack("<16sI32s", message.id, message.size, message.digest())
@@ -71,7 +71,7 @@ def test_what_a_lost_link_cut_short_does_not_go_on_in_the_next_connection(target
             await asyncio.sleep_ms(1)
             second.connect()
             second.write(hello)
-            second.say(wire.STATUS, 7)
+            second.say(upkeep_wire.STATUS, 7)
             await asyncio.sleep_ms(500)
             result(([record[:2] for record in second.heard], toy.wrong))
 

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from host_tests.targets import ROOT
-from hushbear import container, wire
+from hushbear import container, upkeep_wire, wire
 
 # A document breaks its lines where it likes.
 TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
@@ -23,8 +23,9 @@ TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
         f"u32 offset, 1 to {wire.DATA_MAX} bytes",
         f"at most {wire.WINDOW} bytes ahead",
         f"**Entry**, {wire.ENTRY_SIZE} bytes",
-        f"at most {wire.ENTRIES_MAX} a response",
-        f"**STATUS**, {struct.calcsize(wire.STATUS_BODY)} bytes: u8 protocol ({wire.PROTOCOL})",
+        f"at most {upkeep_wire.ENTRIES_MAX} a response",
+        f"**STATUS**, {struct.calcsize(upkeep_wire.STATUS_BODY)} bytes: "
+        f"u8 protocol ({upkeep_wire.PROTOCOL})",
         f"**Settings**, {struct.calcsize(wire.SETTINGS_BODY)} bytes",
         f"prologue `{wire.PROLOGUE.decode()}` ({len(wire.PROLOGUE)} ASCII bytes)",
         f"({wire.RECORD_MIN_MS[0]} to {wire.RECORD_MIN_MS[1]})",
@@ -43,5 +44,5 @@ KINDS = """STATUS TIME LIST SEND COMMIT FETCH FETCHED DELETE SETTINGS CONFIGURE 
 
 @pytest.mark.parametrize("name", KINDS.split())
 def test_the_document_has_the_kind(name: str) -> None:
-    kind: int = getattr(wire, name)
+    kind: int = getattr(wire if hasattr(wire, name) else upkeep_wire, name)
     assert f"| {kind:02X} | {name} " in TEXT

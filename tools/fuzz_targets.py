@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hushbear import container, wire
+from hushbear import container, upkeep_wire, wire
 from hushbear_companion import adpcm, audio, inbox, link, message, records
 from hushbear_companion.errors import (
     BadAudio,
@@ -84,7 +84,22 @@ def fuzz_frames(data: bytes) -> None:
 
 
 _STATUS = struct.pack(
-    wire.STATUS_BODY, 1, 0, 1, 60, 1_790_000_000, 9, 10, 50000, 3, 2, 1, 1, 7, 3700, b"0.1"
+    upkeep_wire.STATUS_BODY,
+    1,
+    0,
+    1,
+    60,
+    1_790_000_000,
+    9,
+    10,
+    50000,
+    3,
+    2,
+    1,
+    1,
+    7,
+    3700,
+    b"0.1",
 )
 _SETTINGS = struct.pack(wire.SETTINGS_BODY, 70, 85, 60, 1, 1170, 420, 300, 40)
 _ENTRY = struct.pack(wire.ENTRY, 6, bytes(range(16)), b"grandma\0", 304, 1_790_000_000, 1)

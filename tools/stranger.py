@@ -16,7 +16,7 @@ from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.exc import BleakError, BleakGATTProtocolError
 
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 from hushbear_companion.framing import frame
 from hushbear_companion.noise import Initiator
 
@@ -101,7 +101,7 @@ class Stranger:
 
     async def _fetch(self, client: BleakClient) -> None:
         request = struct.pack(wire.FETCH_REQUEST, bytes(16), 0, 1 << 20)
-        await self._write(client, frame(bytes([wire.LIST, 1, wire.OUTBOX, 0, 0, 0, 0])))
+        await self._write(client, frame(bytes([upkeep_wire.LIST, 1, wire.OUTBOX, 0, 0, 0, 0])))
         await self._write(client, frame(bytes([wire.FETCH, 2]) + request))
 
     async def _guess(self, client: BleakClient) -> None:

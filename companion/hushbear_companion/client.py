@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 
 from . import message, records
 from .errors import (
@@ -101,16 +101,16 @@ class Client:
 
     async def status(self) -> Status:
         """Return how the toy is."""
-        return records.parse_status(await self._ask(wire.STATUS, b"", "tell its state"))
+        return records.parse_status(await self._ask(upkeep_wire.STATUS, b"", "tell its state"))
 
     async def entries(self, box: Box) -> list[Entry]:
         """Return the messages in a box, oldest first."""
         entries: list[Entry] = []
         after = 0
         while len(entries) <= ENTRIES_MAX:
-            body = struct.pack(wire.LIST_REQUEST, box, after)
+            body = struct.pack(upkeep_wire.LIST_REQUEST, box, after)
             more = records.parse_entries(
-                await self._ask(wire.LIST, body, "list its messages"), box, after
+                await self._ask(upkeep_wire.LIST, body, "list its messages"), box, after
             )
             if not more:
                 return entries
@@ -120,19 +120,21 @@ class Client:
 
     async def settings(self) -> Settings:
         """Return the toy's settings."""
-        return records.parse_settings(await self._ask(wire.SETTINGS, b"", "tell its settings"))
+        return records.parse_settings(
+            await self._ask(upkeep_wire.SETTINGS, b"", "tell its settings")
+        )
 
     async def configure(self, settings: Settings) -> None:
         """Change the toy's settings."""
         body = records.pack_settings(settings.changed())
-        await self._ask(wire.CONFIGURE, body, "take the settings")
+        await self._ask(upkeep_wire.CONFIGURE, body, "take the settings")
 
     async def crashlog(self) -> str:
         """Return the toy's crash log."""
         text = bytearray()
         while len(text) < CRASHLOG_MAX:
-            body = struct.pack(wire.CRASHLOG_REQUEST, len(text))
-            piece = await self._ask(wire.CRASHLOG, body, "tell its crash log")
+            body = struct.pack(upkeep_wire.CRASHLOG_REQUEST, len(text))
+            piece = await self._ask(upkeep_wire.CRASHLOG, body, "tell its crash log")
             if not piece:
                 break
             text += piece
@@ -140,12 +142,12 @@ class Client:
 
     async def clear_crashlog(self) -> None:
         """Empty the crash log."""
-        await self._ask(wire.CLEAR_CRASHLOG, b"", "clear its crash log")
+        await self._ask(upkeep_wire.CLEAR_CRASHLOG, b"", "clear its crash log")
 
     async def delete(self, box: Box, message_id: bytes) -> None:
         """Delete a message, or raise NoSuchMessage."""
-        body = struct.pack(wire.DELETE_REQUEST, box, message_id)
-        await self._ask(wire.DELETE, body, "delete the message", gone_is_fine=True)
+        body = struct.pack(upkeep_wire.DELETE_REQUEST, box, message_id)
+        await self._ask(upkeep_wire.DELETE, body, "delete the message", gone_is_fine=True)
 
     async def fetched(self, message_id: bytes) -> None:
         """Tell the toy that a message is safe here, so that it may go when room is needed."""
@@ -275,8 +277,8 @@ class Client:
             now = datetime.now().astimezone()
             offset = now.utcoffset()
             minutes = 0 if offset is None else round(offset.total_seconds() / 60)
-            body = struct.pack(wire.TIME_BODY, message.timestamp(now.timestamp()), minutes)
-            await session.request(wire.TIME, body, "set its clock")
+            body = struct.pack(upkeep_wire.TIME_BODY, message.timestamp(now.timestamp()), minutes)
+            await session.request(upkeep_wire.TIME, body, "set its clock")
         except StatusError:
             pass  # a clock that is not set costs the date of a recording, nothing else
         except BaseException:

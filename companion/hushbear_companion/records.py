@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-from hushbear import wire
+from hushbear import upkeep_wire, wire
 
 from . import message
 from .errors import (
@@ -199,7 +199,7 @@ class StatusError(Exception):
 
 def parse_status(body: bytes) -> Status:
     """Return what a STATUS response says."""
-    values = _unpack(wire.STATUS_BODY, body)
+    values = _unpack(upkeep_wire.STATUS_BODY, body)
     protocol, doing, flags, uptime, clock, free, total, heap_free = values[:8]
     inbox, unheard, outbox, unfetched, crashlog, battery, firmware = values[8:]
     if doing not in list(Doing):
@@ -207,7 +207,7 @@ def parse_status(body: bytes) -> Status:
     return Status(
         protocol=protocol,
         doing=Doing(doing),
-        quiet_now=bool(flags & wire.QUIET_NOW),
+        quiet_now=bool(flags & upkeep_wire.QUIET_NOW),
         uptime=uptime,
         clock=_time(clock),
         free=free,

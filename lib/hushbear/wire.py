@@ -15,7 +15,6 @@ a body that starts with a status byte.
 
 import struct
 
-PROTOCOL = 1
 PROLOGUE = b"Hushbear link 1"
 
 SERVICE_UUID = "6f1d0001-52b4-4e0a-9d53-0b7a1c5e8a2f"
@@ -34,20 +33,12 @@ DATA_MAX = RECORD_MAX - 2 - 4  # message bytes in one DATA record
 # the phone has something to send until the next GRANT is there.
 WINDOW = 4 * DATA_MAX + 464
 
-# Kinds
+# Kinds; more in upkeep_wire.py
 RESPONSE = 0x80
-STATUS = 0x01
-TIME = 0x02
-LIST = 0x03
 SEND = 0x04
 COMMIT = 0x05
 FETCH = 0x06
 FETCHED = 0x07
-DELETE = 0x08
-SETTINGS = 0x09
-CONFIGURE = 0x0A
-CRASHLOG = 0x0B
-CLEAR_CRASHLOG = 0x0C
 CANCEL = 0x0D
 # Records that belong to a transfer and have no response of their own. Their tag is the tag of
 # the SEND or FETCH request that opened the transfer.
@@ -70,22 +61,12 @@ FAILED = 8  # the toy could not do it; the crash log says why
 INBOX = 0  # phone to child
 OUTBOX = 1  # child to phone
 
-# STATUS response: protocol, state, flags, reserved, uptime s, clock (Unix s, 0 = not set),
-# bytes free, bytes for messages in all, heap bytes free, inbox messages, of these unheard,
-# outbox messages, of these not fetched, crash log bytes, battery mV (0 = not measured), firmware
-STATUS_BODY = "<BBBxIIIIIHHHHHH12s"
-IDLE, RECORDING, PLAYING = 0, 1, 2  # state
-QUIET_NOW = 1  # flag: quiet hours silence the toy now
+# What the toy does (STATUS)
+IDLE, RECORDING, PLAYING = 0, 1, 2
 
-# TIME request: Unix s, minutes east of UTC
-TIME_BODY = "<Ih"
-
-# LIST request: box, sequence number after which to begin. Response: entries, oldest first, as
-# many as fit; ask again after the last sequence number until none comes.
-LIST_REQUEST = "<BI"
+# A message in a list, and in the toy's memory
 ENTRY = "<I16s8sIIB"  # sequence, id, sender, size in bytes, time (Unix s, 0 = unknown), flags
 ENTRY_SIZE = struct.calcsize(ENTRY)
-ENTRIES_MAX = (RECORD_MAX - 3) // ENTRY_SIZE
 DONE = 1  # flag: heard (inbox), fetched (outbox)
 
 # SEND request: id, size, SHA-256 of the whole. Response: offset to continue at, limit. Offset
@@ -103,8 +84,6 @@ FETCH_REQUEST = "<16sII"
 FETCH_RESPONSE = "<I"
 END_BODY = "<32s"
 
-DELETE_REQUEST = "<B16s"  # box, id
-
 # SETTINGS response and CONFIGURE request: volume %, highest volume %, LED brightness %, flags,
 # quiet hours from and to (minutes of the local day), shortest recording ms, longest recording s
 SETTINGS_BODY = "<BBBBHHHH"
@@ -112,5 +91,3 @@ QUIET_HOURS = 1  # flag: quiet hours are kept
 RECORD_MIN_MS = (300, 5000)  # what the shortest recording may be set to
 RECORD_MAX_S = (1, 60)  # what the longest recording may be set to
 DAY_MINUTES = 24 * 60
-
-CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty at the end

@@ -1,32 +1,18 @@
-"""What a paired phone can ask of the toy, one method a request.
+"""What a paired phone can ask of the toy: transfers here, a method a request, and through modules
+that are loaded for one request the rest.
 
 `services` is all that a request can reach: the store, the settings, the clock, the crash log and
 the toy's state. The microphone and the paws are not among them.
 """
 
 import asyncio
-import gc
 import struct
 
-from hushbear import VERSION, wire
-from hushbear.link.errors import SessionOver
+from hushbear import wire
+from hushbear.link.errors import Refused, SessionOver, fields
 from hushbear.link.transfer import Download, Upload
+from hushbear.once import once
 from hushbear.store import StoreError
-
-
-class Refused(Exception):
-    """A request was refused; `status` is the wire status to answer."""
-
-    def __init__(self, status):
-        super().__init__(status)
-        self.status = status
-
-
-def _fields(layout, body):
-    """Unpack a body that has to be exactly as long as `layout`."""
-    if len(body) != struct.calcsize(layout):
-        raise Refused(wire.MALFORMED)
-    return struct.unpack(layout, body)
 
 
 class Requests:
@@ -53,7 +39,7 @@ class Requests:
         elif kind in _ANSWERS:
             await self._answer(session, kind, tag, _ANSWERS[kind](self, session, tag, body))
         elif kind < wire.DATA:
-            await self._respond(session, kind, tag, wire.UNKNOWN)
+            await self._answer(session, kind, tag, self._seldom(session, kind, tag, body))
 
     def forget(self, session):
         """End the transfers of a session. What has arrived of an upload stays in the store."""
@@ -87,56 +73,8 @@ class Requests:
     # A method for each request (see _ANSWERS): (session, tag, body) -> the response's body after
     # its status, or None where it has responded itself.
 
-    async def _status(self, session, tag, body):
-        _fields("", body)
-        services = self._services
-        store = services.store
-        state, quiet, battery = services.status()
-        return struct.pack(
-            wire.STATUS_BODY,
-            wire.PROTOCOL,
-            state,
-            wire.QUIET_NOW if quiet else 0,
-            services.clock.uptime(),
-            services.clock.now(),
-            store.free(),
-            store.total(),
-            gc.mem_free(),
-            store.count(wire.INBOX),
-            store.waiting(wire.INBOX),
-            store.count(wire.OUTBOX),
-            store.waiting(wire.OUTBOX),
-            services.crashlog.size(),
-            battery,
-            VERSION.encode(),
-        )
-
-    async def _time(self, session, tag, body):
-        seconds, offset = _fields(wire.TIME_BODY, body)
-        try:
-            self._services.clock.set(seconds, offset)
-        except ValueError:
-            raise Refused(wire.MALFORMED)
-        return b""
-
-    async def _list(self, session, tag, body):
-        box, after = _fields(wire.LIST_REQUEST, body)
-        entries = self._services.store.entries(_box(box), after)
-        answer = session.frame.body  # a buffer of its own would be hard to find room for
-        answer[0] = wire.OK
-        at = 1
-        for e in entries:
-            flags = wire.DONE if e.done else 0
-            struct.pack_into(
-                wire.ENTRY, answer, at, e.sequence, e.id, e.sender, e.size, e.time, flags
-            )
-            at += wire.ENTRY_SIZE
-            if at + wire.ENTRY_SIZE > len(answer):
-                break
-        await session.send_body(wire.LIST | wire.RESPONSE, tag, at)
-
     async def _send(self, session, tag, body):
-        message_id, size, digest = _fields(wire.SEND_REQUEST, body)
+        message_id, size, digest = fields(wire.SEND_REQUEST, body)
         if self._upload and self._upload.session is not session:
             raise Refused(wire.BUSY)
         self.forget(session)
@@ -176,7 +114,7 @@ class Requests:
             await upload.session.send(wire.GRANT, upload.tag, grant)
 
     async def _commit(self, session, tag, body):
-        (message_id,) = _fields(wire.MESSAGE_ID, body)
+        (message_id,) = fields(wire.MESSAGE_ID, body)
         upload = self._upload
         if upload and upload.session is not session:
             raise Refused(wire.BUSY)
@@ -187,7 +125,7 @@ class Requests:
         return b""
 
     async def _fetch(self, session, tag, body):
-        message_id, offset, limit = _fields(wire.FETCH_REQUEST, body)
+        message_id, offset, limit = fields(wire.FETCH_REQUEST, body)
         self.forget(session)
         reader = self._services.store.open(wire.OUTBOX, message_id)
         if offset > reader.size:
@@ -215,62 +153,30 @@ class Requests:
             del self._downloads[session]
 
     async def _fetched(self, session, tag, body):
-        (message_id,) = _fields(wire.MESSAGE_ID, body)
+        (message_id,) = fields(wire.MESSAGE_ID, body)
         self._services.store.mark_done(wire.OUTBOX, message_id)
         return b""
 
-    async def _delete(self, session, tag, body):
-        box, message_id = _fields(wire.DELETE_REQUEST, body)
-        self._services.store.delete(_box(box), message_id)
-        return b""
-
-    async def _settings(self, session, tag, body):
-        _fields("", body)
-        return self._services.settings.pack()
-
-    async def _configure(self, session, tag, body):
-        try:
-            self._services.settings.apply(bytes(body))
-        except ValueError:
-            raise Refused(wire.MALFORMED)
-        return b""
-
-    async def _crashlog(self, session, tag, body):
-        (offset,) = _fields(wire.CRASHLOG_REQUEST, body)
-        answer = session.frame.body
-        answer[0] = wire.OK
-        size = self._services.crashlog.read(offset, answer[1:])
-        await session.send_body(wire.CRASHLOG | wire.RESPONSE, tag, 1 + size)
-
-    async def _clear_crashlog(self, session, tag, body):
-        _fields("", body)
-        self._services.crashlog.clear()
-        return b""
+    async def _seldom(self, session, kind, tag, body):
+        answers = once("hushbear.link.upkeep").ANSWERS
+        if kind not in answers:
+            raise Refused(wire.UNKNOWN)
+        answer = answers[kind](self._services, session, body)
+        if not isinstance(answer, int):
+            return answer
+        session.frame.body[0] = wire.OK
+        await session.send_body(kind | wire.RESPONSE, tag, 1 + answer)
 
     async def _cancel(self, session, tag, body):
-        _fields("", body)
+        fields("", body)
         self.forget(session)
         return b""
 
 
-def _box(box):
-    if box not in (wire.INBOX, wire.OUTBOX):
-        raise Refused(wire.MALFORMED)
-    return box
-
-
 _ANSWERS = {
-    wire.STATUS: Requests._status,
-    wire.TIME: Requests._time,
-    wire.LIST: Requests._list,
     wire.SEND: Requests._send,
     wire.COMMIT: Requests._commit,
     wire.FETCH: Requests._fetch,
     wire.FETCHED: Requests._fetched,
-    wire.DELETE: Requests._delete,
-    wire.SETTINGS: Requests._settings,
-    wire.CONFIGURE: Requests._configure,
-    wire.CRASHLOG: Requests._crashlog,
-    wire.CLEAR_CRASHLOG: Requests._clear_crashlog,
     wire.CANCEL: Requests._cancel,
 }

@@ -1,0 +1,105 @@
+"""Answers to what a phone asks about the toy itself (upkeep_wire.py).
+
+Loaded for one request and then let go. Each answer is called with (services, session, body) and
+returns the response's body after its status, or how many bytes of it lie in the frame already.
+"""
+
+import gc
+import struct
+
+from hushbear import VERSION, upkeep_wire, wire
+from hushbear.link.errors import Refused, fields
+
+
+def _status(services, session, body):
+    fields("", body)
+    store = services.store
+    state, quiet, battery = services.status()
+    return struct.pack(
+        upkeep_wire.STATUS_BODY,
+        upkeep_wire.PROTOCOL,
+        state,
+        upkeep_wire.QUIET_NOW if quiet else 0,
+        services.clock.uptime(),
+        services.clock.now(),
+        store.free(),
+        store.total(),
+        gc.mem_free(),
+        store.count(wire.INBOX),
+        store.waiting(wire.INBOX),
+        store.count(wire.OUTBOX),
+        store.waiting(wire.OUTBOX),
+        services.crashlog.size(),
+        battery,
+        VERSION.encode(),
+    )
+
+
+def _time(services, session, body):
+    seconds, offset = fields(upkeep_wire.TIME_BODY, body)
+    try:
+        services.clock.set(seconds, offset)
+    except ValueError:
+        raise Refused(wire.MALFORMED)
+    return b""
+
+
+def _list(services, session, body):
+    box, after = fields(upkeep_wire.LIST_REQUEST, body)
+    answer = session.frame.body  # a buffer of its own would be hard to find room for
+    at = 1
+    for e in services.store.entries(_box(box), after):
+        flags = wire.DONE if e.done else 0
+        struct.pack_into(wire.ENTRY, answer, at, e.sequence, e.id, e.sender, e.size, e.time, flags)
+        at += wire.ENTRY_SIZE
+        if at + wire.ENTRY_SIZE > len(answer):
+            break
+    return at - 1
+
+
+def _delete(services, session, body):
+    box, message_id = fields(upkeep_wire.DELETE_REQUEST, body)
+    services.store.delete(_box(box), message_id)
+    return b""
+
+
+def _settings(services, session, body):
+    fields("", body)
+    return services.settings.pack()
+
+
+def _configure(services, session, body):
+    try:
+        services.settings.apply(bytes(body))
+    except ValueError:
+        raise Refused(wire.MALFORMED)
+    return b""
+
+
+def _crashlog(services, session, body):
+    (offset,) = fields(upkeep_wire.CRASHLOG_REQUEST, body)
+    return services.crashlog.read(offset, session.frame.body[1:])
+
+
+def _clear_crashlog(services, session, body):
+    fields("", body)
+    services.crashlog.clear()
+    return b""
+
+
+def _box(box):
+    if box not in (wire.INBOX, wire.OUTBOX):
+        raise Refused(wire.MALFORMED)
+    return box
+
+
+ANSWERS = {
+    upkeep_wire.STATUS: _status,
+    upkeep_wire.TIME: _time,
+    upkeep_wire.LIST: _list,
+    upkeep_wire.DELETE: _delete,
+    upkeep_wire.SETTINGS: _settings,
+    upkeep_wire.CONFIGURE: _configure,
+    upkeep_wire.CRASHLOG: _crashlog,
+    upkeep_wire.CLEAR_CRASHLOG: _clear_crashlog,
+}
