@@ -88,7 +88,7 @@ def serve(services, arrivals, gate=None):
 
     async def run():
         try:
-            await session.run([bytes(32), psk], gate or Gate(), requests.handle)
+            await session.run([(0, bytes(32)), (1, psk)], gate or Gate(), requests.handle)
         except SessionOver as over:
             return str(over)
         finally:

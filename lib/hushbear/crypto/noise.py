@@ -5,61 +5,21 @@
 
 Then both sides seal records, each direction under its own key and count. A record that does not
 open ends its direction for good: the caller closes the session. Secrets are dropped as soon as
-they have been used.
+they have been used. A running session needs cipher_state.py only.
 """
 
 from hashlib import sha256
 from os import urandom
-from struct import pack_into
 
 from . import x25519
+from .cipher_state import CipherState, NoiseError
 from .gcm import AESGCM, NONCE_SIZE, TAG_SIZE
 from .kdf import hkdf
 
 PSK_SIZE = 32
-RECORDS_MAX = 1 << 32  # one way
 
 _NAME = b"Noise_NNpsk0_25519_AESGCM_SHA256"  # 32 bytes: the first hash and chaining key as it is
 _NONCE = bytes(NONCE_SIZE)  # a handshake uses each of its keys once
-
-
-class NoiseError(Exception):
-    """The handshake or the cipher cannot go on."""
-
-
-class CipherState:
-    """Seals or opens the records of one direction, in order. `count` is how many there were.
-
-    Neither method allocates.
-    """
-
-    def __init__(self, key):
-        self._aead = AESGCM(key)
-        self._nonce = bytearray(NONCE_SIZE)  # 4 zeros, the count as 8 bytes big-endian
-        self.count = 0
-
-    def seal(self, buffer, offset, n):
-        """Encrypt n bytes in place and return the n + 16 that the record takes with its tag."""
-        if self.count >= RECORDS_MAX:
-            raise NoiseError("too many records under one key")
-        pack_into(">I", self._nonce, 8, self.count)
-        self._aead.seal(self._nonce, buffer, offset, n)
-        self.count += 1
-        return n + TAG_SIZE
-
-    def open(self, buffer, offset, n):
-        """Decrypt in place the record of n bytes and return the length of what was in it, or -1.
-
-        After the first -1 (altered, cut, replayed, out of order) the key is gone: always -1.
-        """
-        if self._aead is None or self.count >= RECORDS_MAX:
-            return -1
-        pack_into(">I", self._nonce, 8, self.count)
-        if not self._aead.open(self._nonce, buffer, offset, n):
-            self._aead = None
-            return -1
-        self.count += 1
-        return n - TAG_SIZE
 
 
 class Responder:

@@ -32,8 +32,7 @@ class Link:
     async def _serve(self, peer):
         session = Session(peer, self._frame)
         try:
-            psks = [psk for _, psk in self._keys.psks()]
-            await session.run(psks, self._gate, self._requests.handle)
+            await session.run(self._keys.psks(), self._gate, self._requests.handle)
         except SessionOver:
             pass
         except Exception as error:  # A defect of ours must not cost the others their link.

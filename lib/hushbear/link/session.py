@@ -1,8 +1,8 @@
 """A session with one phone: the handshake, then sealed records both ways.
 
 Noise_NNpsk0_25519_AESGCM_SHA256 (The Noise Protocol Framework, revision 34) with the toy as
-responder. It tries the key of each paired phone, so no identity crosses the air. Whatever does not
-fit ends the session without an answer: `SessionOver` says why, to the toy and to nobody else.
+responder. It tries the keys of all paired phones, so no identity crosses the air. Whatever does
+not fit ends the session without an answer: `SessionOver` says why, to the toy and to nobody else.
 """
 
 import asyncio
@@ -10,8 +10,9 @@ import struct
 import time
 
 from hushbear import wire
-from hushbear.crypto import noise
+from hushbear.crypto import cipher_state, x25519  # noqa: F401  (machine code has to stay)
 from hushbear.link.errors import SessionOver
+from hushbear.once import once
 
 _HANDSHAKE_MS = const(5000)  # of the phone's own time, the toy's arithmetic aside
 _LENGTH = const(2)  # bytes of a frame's length field
@@ -37,14 +38,15 @@ class Session:
     def __init__(self, peer, frame):
         self.peer = peer
         self.frame = frame
+        self.slot = None  # of the phone, once it is known
         self._connection = peer.connection
         self._rx = None
         self._tx = None
 
     async def run(self, psks, gate, handle):
-        """Run the handshake with whichever of `psks` the phone holds, then `await handle(self,
-        kind, tag, body)` for each record, which holds the frame: `body` lasts until it sends.
-        Ends by raising SessionOver.
+        """Run the handshake with whichever of `psks`, (slot, key), the phone holds, then `await
+        handle(self, kind, tag, body)` for each record, which holds the frame: `body` lasts until
+        it sends. Ends by raising SessionOver.
 
         A phone counts as authenticated once its first record opened: before that, it may be a
         recording of another day's handshake.
@@ -107,16 +109,21 @@ class Session:
         frame = self.frame
         async with frame.lock:
             message = bytes(frame.view[_LENGTH : _LENGTH + self._take()])
+        noise = once("hushbear.crypto.noise")
         responder = noise.Responder(wire.PROLOGUE)
-        for psk in psks:
+        found = None
+        for slot, psk in psks:  # all of them: when it answers must not tell which phone this is
             if responder.read_1(psk, message):
-                break
-        else:
+                self.slot = slot
+                found = psk
+            await asyncio.sleep_ms(0)
+        if found is None:
             raise SessionOver("no paired phone's handshake")
+        responder.read_1(found, message)
         try:
             for _ in responder.steps():
                 await asyncio.sleep_ms(0)  # Audio goes on meanwhile.
-        except noise.NoiseError as error:
+        except cipher_state.NoiseError as error:
             raise SessionOver(str(error))
         reply = responder.write_2()
         self._rx, self._tx = responder.split()
