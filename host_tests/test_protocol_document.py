@@ -9,6 +9,7 @@ import pytest
 
 from host_tests.targets import ROOT
 from hushbear import container, upkeep_wire, wire
+from hushbear_companion import sealing
 
 # A document breaks its lines where it likes.
 TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
@@ -31,6 +32,10 @@ TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
         f"({wire.RECORD_MIN_MS[0]} to {wire.RECORD_MIN_MS[1]})",
         f"({wire.RECORD_MAX_S[0]} to {wire.RECORD_MAX_S[1]})",
         f"A header of {container.HEADER_SIZE} bytes, then 1 to {container.BLOCKS_MAX} whole",
+        f"followed by its tag of {sealing.TAG_SIZE} bytes",
+        f"blocks[{sealing.CHUNK_BODY}] tag[{sealing.TAG_SIZE}]",
+        f'"{sealing.INFO.decode()}"',
+        f"info's first {len(sealing.INFO)} bytes",
         *(f"`{uuid}`" for uuid in (wire.SERVICE_UUID, wire.TO_TOY_UUID, wire.TO_PHONE_UUID)),
     ],
 )

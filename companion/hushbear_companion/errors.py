@@ -79,6 +79,41 @@ class BadMessage(HushbearError):
     hint = "Update the companion, or send the recording again."
 
 
+class UnknownEpoch(BadMessage):
+    """A message that was sealed with a family key which this phone does not have."""
+
+    code = "unknown-epoch"
+    hint = (
+        "Connect to the toy once, with `hushbear status`: it gives this phone the family's keys."
+    )
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"The message is sealed with family key {epoch}, which is unknown here.")
+        self.epoch = epoch
+
+
+class BrokenMessage(BadMessage):
+    """A chunk of a message is not as it was sealed: altered, moved, or of another message."""
+
+    code = "broken"
+    hint = "Get it again from where it came; if it stays so, somebody or something altered it."
+
+    def __init__(self, chunk: int) -> None:
+        super().__init__(f"The message was altered: its chunk {chunk} does not open.")
+        self.chunk = chunk
+
+
+class CutShort(BadMessage):
+    """A message whose end is missing."""
+
+    code = "cut-short"
+    hint = "Get it again from where it came."
+
+    def __init__(self, chunk: int) -> None:
+        super().__init__(f"The message is cut short: it ends before its chunk {chunk} does.")
+        self.chunk = chunk
+
+
 class FileProblem(HushbearError):
     """A file or directory that could not be read or written."""
 
