@@ -32,11 +32,12 @@ from tools.flash_commands import Commands, Problem
 
 ADD_PHONE = "from hushbear import setup; setup.add_phone()"
 REMOVE_PHONE = """\
-from hushbear.pairing import Pairing
-pairing = Pairing()
-for slot, key in pairing.psks():
+from hushbear.family import Family
+from hushbear.keys import Keys
+keys = Keys()
+for slot, key in keys.psks():
     if key == {key!r}:
-        pairing.remove(slot)
+        Family(keys).remove(slot)
 """
 START_S = 5  # from a reset to advertising; the phone's search bears the rest
 

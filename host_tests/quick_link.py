@@ -13,7 +13,7 @@ import warnings
 
 from noise.connection import Keypair, NoiseConnection
 
-from host_tests import ram_flash
+from host_tests import key_set, ram_flash
 from host_tests.targets import Target, dedent
 from hushbear import wire
 from hushbear_companion.framing import frame
@@ -138,10 +138,10 @@ from hushbear.settings import Settings
 
 class Nvs:
     def get_blob(self, name, buf):
-        if name != "psk3":
+        if name != "set1":
             raise OSError(-4354)
-        buf[:] = psk
-        return len(psk)
+        buf[:] = key_set
+        return len(key_set)
 
 
 class Rtc:
@@ -311,6 +311,7 @@ def handshake() -> tuple[bytes, bytes, bytes, bytes]:
 def run(target: Target, source: str, timeout: float = 120, **args: object) -> object:
     """Run `source` behind SOURCE on the device."""
     hello, welcome, to_toy, to_phone = handshake()
-    given = {"psk": PSK, "toy_scalar": TOY_SCALAR, "hello": hello, "welcome": welcome}
+    keys = key_set.pack(1, {3: PSK}, {1: bytes(range(96, 128))})
+    given = {"key_set": keys, "toy_scalar": TOY_SCALAR, "hello": hello, "welcome": welcome}
     given |= {"to_toy": to_toy, "to_phone": to_phone}
     return target.run(SOURCE + dedent(source), args=given | args, timeout=timeout)

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.targets("qemu-esp32"), pytest.mark.timeout(1500)]
 KEEP = """
 import esp32, os
 nvs = esp32.NVS("hushbear")
-nvs.set_blob("psk0", b"the key")
+nvs.set_blob("set0", b"the key")
 nvs.commit()
 os.mkdir("/msg")
 with open("/msg/1", "w") as file:
@@ -36,7 +36,7 @@ with open("/msg/1", "w") as file:
 KEPT = """
 import esp32
 key = bytearray(7)
-esp32.NVS("hushbear").get_blob("psk0", key)
+esp32.NVS("hushbear").get_blob("set0", key)
 print(key, open("/msg/1").read())
 """
 

@@ -68,7 +68,7 @@ TOY = """
 import os
 for directory in ("/lib", "/lib/hushbear", "/msg"):
     os.mkdir(directory)
-for path in ("/lib/hushbear/__init__.py", "/msg/1", "/nvs/hushbear.psk0", "/main.py"):
+for path in ("/lib/hushbear/__init__.py", "/msg/1", "/nvs/hushbear.set0", "/main.py"):
     with open(path, "w") as file:
         file.write("of_the_toy = 1")
 """

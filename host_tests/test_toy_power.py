@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from host_tests.family import MakeToy, add_phone, client, family, spoken
+from host_tests.key_set import KeySet, newest
 from host_tests.virtual import FlashModel, ToyError, VirtualToy
 from host_tests.virtual.radio import VirtualRadio
 from hushbear_companion.client import Client
@@ -218,29 +220,53 @@ async def test_a_power_cut_at_any_operation(virtual_toy: MakeToy, act: Act, long
 
 
 ADD = "from hushbear import setup; setup.add_phone()"
-REMOVE = "from hushbear.pairing import Pairing; p = Pairing(); p.remove(p.psks()[0][0])"
+REMOVE = """\
+from hushbear.family import Family
+from hushbear.keys import Keys
+keys = Keys()
+Family(keys).remove(keys.psks()[0][0])
+"""
+
+
+def keys_of(toy: VirtualToy) -> KeySet:
+    prefix = "hushbear/1/"
+    stored = toy.nvs.stored().items()
+    return newest({k.removeprefix(prefix): v for k, v in stored if k.startswith(prefix)})
 
 
 @pytest.mark.parametrize("written", [False, True], ids=["nothing written", "all written"])
 @pytest.mark.parametrize(("source", "change"), [(ADD, 1), (REMOVE, -1)], ids=["add", "remove"])
-async def test_a_power_cut_while_a_key_is_added_or_removed(
+async def test_a_power_cut_at_any_change_of_the_keys(
     virtual_toy: MakeToy, source: str, change: int, written: bool
 ) -> None:
     async with family(virtual_toy) as (toy, radio, _):
-        for _ in range(3 if change > 0 else 4):
+        for _ in range(3):
             link = await add_phone(toy)
-        for cut in range(2):  # set or erase, and commit
-            before = toy.nvs.stored()
+        image = toy.nvs.path.read_bytes()
+        start = keys_of(toy)
+        seen = set()
+        for cut in itertools.count():
+            toy.power_cut()
+            toy.nvs.path.write_bytes(image)
+            toy.nvs.power_off()
             toy.nvs.cut_after, toy.nvs.cut_written = cut, written
-            with pytest.raises(ToyError):
+            try:
                 await toy.exec_repl(source, timeout=5)
+            except ToyError:
+                pass
+            else:
+                break  # it changes no more than this
             assert toy.off.is_set()
-            after = toy.nvs.stored()
-            assert len(after) - len(before) in (0, change)
-            assert before.items() <= after.items() or after.items() <= before.items()
-            assert all(len(key) == 32 for key in after.values())
-            await toy.exec_repl(source)
-            assert len(toy.nvs.stored()) == len(after) + change
+            now = keys_of(toy)
+            assert len(now.psks) - len(start.psks) in (0, change)
+            assert len(now.psks.items() & start.psks.items()) >= len(start.psks) - (change < 0)
+            assert start.epochs.items() <= now.epochs.items()
+            seen.add(len(now.psks))
+            if now == start:
+                await toy.exec_repl(source)
+                assert len(keys_of(toy).psks) == len(start.psks) + change
+        assert cut > 1 and (len(seen) == 2 or not written)
+        toy.nvs.cut_after = None
         await toy.restart()
         async with client(radio.phone(), link) as phone:  # nobody else's key was touched
             assert await phone.crashlog() == ""

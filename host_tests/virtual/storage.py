@@ -100,7 +100,7 @@ class Nvs:
     GET, SET, ERASE, COMMIT = range(4)
 
     def __init__(self, bus: Bus, path: pathlib.Path) -> None:
-        self._path = path
+        self.path = path
         self.values: dict[str, bytes] = {}
         self.writes = 0  # commits
         self.cut_after: int | None = None  # the power goes in the change after so many
@@ -111,9 +111,9 @@ class Nvs:
 
     def stored(self) -> dict[str, bytes]:
         """Return what is in the file, by "namespace/type/key"."""
-        if not self._path.exists():
+        if not self.path.exists():
             return {}
-        return {k: bytes.fromhex(v) for k, v in json.loads(self._path.read_text()).items()}
+        return {k: bytes.fromhex(v) for k, v in json.loads(self.path.read_text()).items()}
 
     def power_off(self) -> None:
         """What was not committed is gone."""
@@ -137,9 +137,9 @@ class Nvs:
         key, value = _name(rest)
         full = f"{namespace}/{kind}/{key}"
         if verb == self.COMMIT:
-            temporary = self._path.with_suffix(".new")
+            temporary = self.path.with_suffix(".new")
             temporary.write_text(json.dumps({k: v.hex() for k, v in self.values.items()}))
-            os.replace(temporary, self._path)
+            os.replace(temporary, self.path)
             self.writes += 1
         elif not key:
             return bytes((_INVALID,))
