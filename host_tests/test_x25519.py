@@ -122,12 +122,12 @@ def test_the_field_is_right_at_the_limits_of_its_limbs(target: Target) -> None:
 
     source = """
         from array import array
-        from hushbear.crypto.x25519 import _field, work_space
+        from hushbear.crypto.x25519 import muladd, work_space
         w = work_space()
         results = []
         for a, b, factor in cases:
             r = array("i", a)
-            _field(w, 0, r, array("i", b), r, factor)
+            muladd(w, 0, r, array("i", b), r, factor)
             results.append(list(r))
         result(results)
     """

@@ -32,14 +32,18 @@ def element(value=b""):
 
 
 def work_space():
-    """Return what `_field` works in."""
+    """Return what `muladd` works in."""
     return array("i", bytes(2 * 4 * _LIMBS))
 
 
 @micropython.viper
-def _field(w: ptr32, x: int, a: ptr32, b: ptr32, r: ptr32, factor: int):
-    # r = a + factor * b, or a * b where factor is 0; r may be a or b. Limbs come in and go out
-    # below 2^13 + 2, so that the 20 products of a column stay below 2^31. w is work space.
+def muladd(w: ptr32, x: int, a: ptr32, b: ptr32, r: ptr32, factor: int):
+    """Set r to a + factor * b, or to a * b where factor is 0; r may be a or b. w is work space.
+
+    x does not count. A factor has up to 17 bits.
+    """
+    # Limbs come in and go out from -1 to 2^13 + 1, so that the 20 products of a column stay below
+    # 2^31.
     if not factor:
         high = uint(w) + 4 * _LIMBS
         end = high + 4 * _LIMBS
@@ -117,7 +121,7 @@ def ladder(k, u):
     x1, x2, z2, x3, z3, a, t = [
         element(value) for value in (u, b"\x01", b"", u, b"\x01", b"", b"")
     ]
-    field = _field
+    field = muladd
     swapped = 0
     for i in range(254, -1, -1):
         bit = k[i >> 3] >> (i & 7) & 1
