@@ -15,6 +15,7 @@ PACKAGE = LIB / "hushbear"
 KERNELS = ("ima", "ima_encoder", "ring", "dsp", "crypto")
 SERVICES = ("audio", "store", "link", "leds", "paws", "settings", "keys", "clock", "crashlog")
 HARDWARE = {"machine", "bluetooth", "esp32", "neopixel", "asyncio", "os", "time", "network"}
+RANDOM = ("crypto.noise", "crypto.cpace")  # kernels that make secrets
 
 
 def modules() -> dict[str, set[str]]:
@@ -63,7 +64,7 @@ def within(names: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("module", within(KERNELS))
 def test_a_kernel_does_no_input_or_output(module: str) -> None:
-    assert not IMPORTS[module] & (HARDWARE - ({"os"} if module == "crypto.noise" else set()))
+    assert not IMPORTS[module] & (HARDWARE - ({"os"} if module in RANDOM else set()))
     assert {m.split(".")[0] for m in reached(module)} <= {*KERNELS, "container", "wire"}
 
 
@@ -79,3 +80,7 @@ def test_nothing_on_a_link_can_reach_the_microphone(module: str) -> None:
 
 def test_only_the_app_reaches_the_microphone() -> None:
     assert [m for m in IMPORTS if "audio.mic" in IMPORTS[m]] == ["app"]
+
+
+def test_the_app_does_not_load_what_only_pairing_needs() -> None:
+    assert not reached("app") & {"crypto.cpace", "crypto.sha512"}
