@@ -1,4 +1,4 @@
-"""Instructions of the session's cryptography."""
+"""Instructions of the cryptography of sessions and of pairing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ RECORD = 1024  # bytes
 LIVE = 88 * 1024  # bytes of heap in use: the toy has as much when it waits for a phone
 COLLECT = 4096  # bytes between two collections, as app.py has it
 MHZ = 240
+_BUSY = {"in_use": LIVE, "collect": COLLECT}
+_IDLE = {"in_use": 0, "collect": -1}
 
 SEAL = Figure(
     "encrypt and authenticate",
@@ -32,7 +34,19 @@ SESSION = Figure(
     f" collection every {COLLECT} bytes, each instruction taking {NS_PER_INSTRUCTION} ns",
     ("≤", 0.7),
 )
-FIGURES = [SEAL, X25519, SESSION]
+CPACE = Figure(
+    "CPace",
+    "million instructions",
+    "the toy's whole run of it: SHA-512, the map to the curve, two X25519",
+)
+PAIRING = Figure(
+    "pairing",
+    f"s at {MHZ} MHz",
+    f"CPace, HKDF of its key and the session's handshake, with {LIVE // 1024} kB in use and a"
+    f" collection every {COLLECT} bytes, each instruction taking {NS_PER_INSTRUCTION} ns",
+    ("≤", 1.5),
+)
+FIGURES = [SEAL, X25519, SESSION, CPACE, PAIRING]
 
 
 def measure() -> Iterator[Row]:
@@ -78,6 +92,22 @@ def handshake():
     responder.split()
     return message
 """
+_CPACE = """
+from hushbear.crypto import cpace, kdf
+cpace.urandom = lambda n: yb
+
+def agree():
+    responder = cpace.Responder(PRS, CI, sid, ADa, ADb)
+    for _ in responder.steps(Ya):
+        pass
+    return responder.answer(Ya), responder.isk
+"""
+_PAIRING = """
+def pair():
+    share, isk = agree()
+    psk = kdf.expand(kdf.extract(b"", isk), b"Hushbear pairing psk 1", 32)
+    return share, isk, len(psk), handshake()
+"""
 
 
 def _count(board: Board) -> Iterator[Row]:
@@ -105,15 +135,29 @@ def _count(board: Board) -> Iterator[Row]:
     )[0]
     yield X25519.on(board.name, count / 1e6)
 
-    vector = _vector()
+    vector = _handshake()
     sent = vector.pop("message_2")
-    busy, idle = {"in_use": LIVE, "collect": COLLECT}, {"in_use": 0, "collect": -1}
-    message = board.run(_HANDSHAKE + "result(handshake())", vector | busy)
+    message = board.run(_HANDSHAKE + "result(handshake())", vector | _BUSY)
     assert message == sent, "not the published handshake"
-    count, alone = (
-        board.count("handshake()", _HANDSHAKE, vector | heap)[0] for heap in (busy, idle)
-    )
-    yield SESSION.on(
+    yield _seconds(SESSION, board, "handshake()", _HANDSHAKE, vector)
+
+    run = _agreement()
+    outputs = run.pop("Yb"), run.pop("ISK_IR")
+    assert board.run(_CPACE + "result(agree())", run) == outputs, "not the published run"
+    count = board.count("agree()", _CPACE, run)[0]
+    yield CPACE.on(board.name, count / 1e6)
+    both = _CPACE + _PAIRING + _HANDSHAKE
+    paired = board.run(both + "result(pair())", vector | run | _BUSY)
+    assert paired == (*outputs, 32, sent), "not the published runs"
+    yield _seconds(PAIRING, board, "pair()", both, vector | run)
+
+
+def _seconds(
+    figure: Figure, board: Board, statement: str, setup: str, args: dict[str, object]
+) -> Row:
+    """Count with little of the heap left, and beside it in an empty one."""
+    count, alone = (board.count(statement, setup, args | heap)[0] for heap in (_BUSY, _IDLE))
+    return figure.on(
         board.name,
         count * NS_PER_INSTRUCTION / 1e9,
         f"{count / 1e6:.0f} million instructions, in an empty heap {alone / 1e6:.0f};"
@@ -121,7 +165,15 @@ def _count(board: Board) -> Iterator[Row]:
     )
 
 
-def _vector() -> dict[str, object]:
+def _agreement() -> dict[str, object]:
+    """Return a run of CPace that was published, with its secrets."""
+    path = ROOT / "host_tests/vectors/cpace-x25519-sha512-20.json"
+    vector = json.loads(path.read_text())
+    names = ("PRS", "CI", "sid", "ADa", "ADb", "Ya", "yb", "Yb", "ISK_IR")
+    return {name: bytes.fromhex(vector[name]) for name in names}
+
+
+def _handshake() -> dict[str, object]:
     """Return a handshake that was published, with its secrets."""
     path = ROOT / "host_tests/vectors/noise-nnpsk0-25519-aesgcm-sha256.json"
     vector = json.loads(path.read_text())
