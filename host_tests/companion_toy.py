@@ -18,8 +18,8 @@ from cryptography.exceptions import InvalidTag
 from noise.connection import NoiseConnection
 from noise.exceptions import NoiseInvalidMessage
 
-from hushbear import container, upkeep_wire, wire
-from hushbear_companion import message
+from hushbear import container, family_wire, upkeep_wire, wire
+from hushbear_companion import message, sealing
 from hushbear_companion.errors import LinkLost
 from hushbear_companion.session import Stream, Timing
 from hushbear_companion.transport import Sighting
@@ -32,10 +32,25 @@ NEVER = 1 << 60
 SETTINGS = struct.pack(wire.SETTINGS_BODY, 60, 80, 50, 1, 20 * 60, 7 * 60, 500, 45)
 
 
-def make_message(blocks: int = 20, time: int = 1_790_000_000, sender: bytes = bytes(8)) -> bytes:
-    """Return a message of `blocks` blocks of noise."""
+SENDER = b"phone  1"  # that the toy has given to the phone with its key
+FAMILY = {1: bytes(range(1, 33)), 2: bytes(range(2, 34))}
+
+
+def make_message(
+    blocks: int = 20,
+    time: int = 1_790_000_000,
+    sender: bytes = bytes(8),
+    family: dict[int, bytes] = FAMILY,
+) -> bytes:
+    """Return a message of `blocks` blocks of noise, sealed with the family's newest key."""
     body = b"".join(b"\0\0\0\0" + os.urandom(252) for _ in range(blocks))
-    return message.pack(message.Header(message.new_id(), sender, time), body)
+    epoch = max(family)
+    return sealing.seal(message.Header(message.new_id(), sender, time, epoch), body, family[epoch])
+
+
+def blocks_of(content: bytes, family: dict[int, bytes] = FAMILY) -> bytes:
+    """Return the blocks of a sealed message."""
+    return sealing.unseal(content, family)[1]
 
 
 @dataclass
@@ -71,6 +86,8 @@ class Toy:
         self.crashlog = b""
         self.firmware = b"0.1"
         self.clock: tuple[int, int] | None = None
+        self.family = dict(FAMILY)
+        self.phones = {0: (SENDER, 1_790_000_000, b"parent"), 3: (b"grandma\0", 0, b"Grandma")}
         self.asked: list[int] = []  # kinds of the requests so far
         self.data_seen = 0  # message bytes received, repeats included
         self.data_sent = 0
@@ -135,7 +152,36 @@ class Toy:
         if kind == upkeep_wire.CLEAR_CRASHLOG:
             self.crashlog = b""
             return b""
+        if kind == family_wire.FAMILY:
+            (after,) = struct.unpack(family_wire.FAMILY_REQUEST, body)
+            return b"".join(
+                struct.pack(family_wire.EPOCH, epoch, key)
+                for epoch, key in sorted(self.family.items())
+                if epoch > after
+            )
+        if kind == family_wire.PHONES:
+            return b"".join(
+                struct.pack(
+                    family_wire.PHONE, slot | (family_wire.ASKING if slot == 0 else 0), *phone
+                )
+                for slot, phone in self.phones.items()
+            )
+        if kind == family_wire.RENAME:
+            slot, name = struct.unpack(family_wire.RENAME_REQUEST, body)
+            self.phones[slot] = (*self.phone(slot)[:2], name.rstrip(b"\0"))
+            return b""
+        if kind == family_wire.REVOKE:
+            (slot,) = struct.unpack(family_wire.REVOKE_REQUEST, body)
+            self.phone(slot)
+            del self.phones[slot]
+            self.family[max(self.family) + 1] = os.urandom(32)
+            return b""
         raise Refused(wire.UNKNOWN)
+
+    def phone(self, slot: int) -> tuple[bytes, int, bytes]:
+        if slot not in self.phones:
+            raise Refused(wire.NOT_FOUND)
+        return self.phones[slot]
 
     def offer(self, link: Link, tag: int, message_id: bytes, size: int, digest: bytes) -> bytes:
         if any(stored.id == message_id for stored in self.boxes[wire.INBOX]):

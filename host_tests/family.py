@@ -7,11 +7,11 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from host_tests.messages import speech
+from host_tests.messages import FAMILY, speech
 from host_tests.virtual.body import Body
 from host_tests.virtual.radio import AirModel, Phone, VirtualRadio
 from host_tests.virtual.toy import VirtualToy
-from hushbear_companion import message
+from hushbear_companion import message, sealing
 from hushbear_companion.adpcm import encode
 from hushbear_companion.client import Client
 from hushbear_companion.link import parse_link
@@ -39,9 +39,9 @@ async def family(
 async def add_phone(toy: Body) -> str:
     """Give the toy another key; return the link that its set-up printed."""
     output = await toy.exec_repl("from hushbear import setup; setup.add_phone()")
-    found = re.search(r"hushbear://\S+", output)
-    assert found
-    return found[0]
+    link = re.search(r"hushbear://\S+", output)
+    assert link
+    return link[0]
 
 
 def client(phone: Phone, link: str, **timing: float) -> Client:
@@ -49,9 +49,11 @@ def client(phone: Phone, link: str, **timing: float) -> Client:
     return Client(parse_link(link).key, radio, timing=Timing(**timing))  # type: ignore[arg-type]
 
 
-def spoken(seconds: float, seed: int = 1) -> bytes:
-    header = message.Header(message.new_id(), b"grandma\0", 1_790_000_000)
-    return message.pack(header, encode(speech(seconds, seed)))
+def spoken(seconds: float, seed: int = 1, phone: Client | None = None) -> bytes:
+    """Return a message for a new virtual toy, or for the one that `phone` was connected to."""
+    keys = phone.family if phone else FAMILY
+    header = message.Header(message.new_id(), b"grandma\0", 1_790_000_000, max(keys))
+    return sealing.seal(header, encode(speech(seconds, seed)), keys[header.epoch])
 
 
 def firmware_with(defect: str) -> str:

@@ -228,7 +228,7 @@ class Child:
                 self.listen()
             elif chance(2):
                 Child.recordings += 1
-                head = container.pack_header(make_id(-Child.recordings), container.TOY, 0)
+                head = container.pack_header(make_id(-Child.recordings), container.TOY, 0, 1)
                 self.recording = self.store.record(head, 48 + 256 * pick((1, 9, 40, 1920)))
             else:
                 self.heard = self.store.oldest_unheard()

@@ -15,19 +15,22 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from host_tests.companion_toy import QUICK, Air, Link, Toy
+from host_tests.companion_toy import FAMILY, QUICK, Air, Link, Toy
 from hushbear import container, wire
-from hushbear_companion import inbox, message
+from hushbear_companion import family, inbox, message, sealing
 from hushbear_companion.client import Client
 from hushbear_companion.errors import HushbearError
 from hushbear_companion.records import Box
 
 KEY = bytes(range(32))
 LONGEST = 600.0  # seconds that one command may take, all attempts together
-_SIZES = (47, 48, 303, 304, 305, *(container.SIZE_MAX + n for n in (-1, 0, 1)))
+_SIZES = (47, 48, 319, 320, 321, *(container.SIZE_MAX + n for n in (-1, 0, 1)))
 _EDGES = (0, 1, 512, 1440, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, *_SIZES)
-_KINDS = (*range(0x80, 0x8F), wire.DATA, wire.GRANT, wire.END, 0x43, 0x00, 0x01, 0xFF)
-_FILES = re.compile(r"\.[0-9a-f]{32}\.part|(\d+-\d\d-\d\d_[\d-]{8}|undated)_[0-9a-f]{8,32}\.wav")
+_KINDS = (*range(0x80, 0x93), wire.DATA, wire.GRANT, wire.END, 0x43, 0x00, 0x01, 0xFF)
+_FILES = {
+    "in": re.compile(r"(\d+-\d\d-\d\d_[\d-]{8}|undated)_[0-9a-f]{8,32}\.wav"),
+    "sealed": re.compile(r"\.[0-9a-f]{32}\.part|[0-9a-f]{32}\.message"),
+}
 
 
 def mutated(rng: random.Random, data: bytes) -> bytes:
@@ -100,12 +103,12 @@ class HostileLink(Link):
 
 
 def _odd_message(rng: random.Random) -> bytes:
-    header = message.Header(rng.randbytes(16), rng.randbytes(8), rng.choice(_EDGES))
-    return message.pack(header, rng.randbytes(256 * rng.choice((1, 2, 9, 60))))
+    header = message.Header(rng.randbytes(16), rng.randbytes(8), rng.choice(_EDGES), 2)
+    return sealing.seal(header, rng.randbytes(256 * rng.choice((1, 2, 9, 60))), FAMILY[2])
 
 
 async def attack(seed: int, frames: int, directory: Path) -> tuple[list[int], Counter[str]]:
-    """Use a hostile toy until it has said so many frames; files go into `directory`.
+    """Use a hostile toy until it has said so many frames; files go into folders of `directory`.
 
     Returns (frames before and after the handshake, how the commands ended). Whatever is not right
     raises.
@@ -113,7 +116,8 @@ async def attack(seed: int, frames: int, directory: Path) -> tuple[list[int], Co
     rng = random.Random(seed)
     ends: Counter[str] = Counter()
     said = [0, 0]
-    directory.mkdir()
+    for name in _FILES:
+        (directory / name).mkdir()
     while sum(said) < frames:
         toy = Toy(KEY)
         toy.crashlog = rng.randbytes(rng.choice((0, 10, 2000)))
@@ -139,11 +143,12 @@ async def attack(seed: int, frames: int, directory: Path) -> tuple[list[int], Co
 
 def _inspect(directory: Path) -> None:
     """See that only what belongs there is there; remove it."""
-    assert [path.name for path in directory.parent.iterdir()] == [directory.name]
-    for path in directory.iterdir():
-        assert _FILES.fullmatch(path.name)
-        assert path.stat().st_size <= message.SIZE_MAX + 64
-        path.unlink()
+    assert {path.name for path in directory.iterdir()} == set(_FILES)
+    for name, files in _FILES.items():
+        for path in (directory / name).iterdir():
+            assert files.fullmatch(path.name)
+            assert path.stat().st_size <= message.SIZE_MAX + 64
+            path.unlink()
 
 
 _Operation = Callable[[Client, random.Random, Path], Awaitable[object]]
@@ -151,17 +156,25 @@ _Operation = Callable[[Client, random.Random, Path], Awaitable[object]]
 
 async def _fetch(phone: Client, rng: random.Random, directory: Path) -> None:
     for entry in await phone.entries(Box.OUTBOX):
-        await inbox.fetch_into(phone, entry, directory)
+        await inbox.fetch_into(phone, entry, directory / "in", directory / "sealed")
 
 
 async def _configure(phone: Client, rng: random.Random, directory: Path) -> None:
     await phone.configure((await phone.settings()).changed(volume=rng.randrange(101)))
 
 
+async def _phones(phone: Client, rng: random.Random, directory: Path) -> None:
+    for each in await phone.phones():
+        assert each.name.isprintable() and 0 <= each.slot < family.SLOTS
+        await phone.rename(each.slot, "x")
+    await phone.revoke(3)
+
+
 _OPERATIONS: tuple[_Operation, ...] = (
     _fetch,
     _fetch,
     _configure,
+    _phones,
     lambda phone, rng, _: phone.send(_odd_message(rng)),
     lambda phone, rng, _: phone.send(_odd_message(rng)),
     lambda phone, rng, _: phone.status(),

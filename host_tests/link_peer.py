@@ -76,7 +76,7 @@ def new_services():
     store = Store("/flash/msg", 4, crashlog.write)
     store.boot()
     settings = Settings("/flash/settings", crashlog.write)
-    return Services(store, settings, clock, crashlog, lambda: 3700)
+    return Services(None, store, settings, clock, crashlog, lambda: 3700)
 
 
 def serve(services, arrivals, gate=None):
@@ -85,10 +85,11 @@ def serve(services, arrivals, gate=None):
     peer = Peer(list(arrivals))
     session = Session(peer, Frame())
     requests = Requests(services)
+    keys = [(0, bytes(32)), (1, psk)]
 
     async def run():
         try:
-            await session.run([(0, bytes(32)), (1, psk)], gate or Gate(), requests.handle)
+            await session.run(lambda: keys, gate or Gate(), requests.handle)
         except SessionOver as over:
             return str(over)
         finally:

@@ -13,9 +13,14 @@ import numpy.typing as npt
 from host_tests.ffmpeg import FFMPEG
 from host_tests.virtual import VirtualToy
 from hushbear import container
+from hushbear_companion import sealing
+from hushbear_companion.message import Header
 from hushbear_companion.records import Box
 
 Pcm = npt.NDArray[np.int16]
+
+EPOCH = 1
+FAMILY = {EPOCH: bytes(range(64, 96))}  # family keys, by epoch
 
 
 def speech(seconds: float, seed: int = 1, peak: int = 12000) -> Pcm:
@@ -31,7 +36,7 @@ def speech(seconds: float, seed: int = 1, peak: int = 12000) -> Pcm:
 
 
 def make(pcm: Pcm, message_id: bytes, sender: bytes = b"grandma\0", time: int = 0) -> bytes:
-    """Return the container of a message; ffmpeg is the encoder."""
+    """Return a sealed message; ffmpeg is the encoder."""
     wav = subprocess.run(
         [FFMPEG, "-v", "error", "-f", "s16le", "-ar", "16000", "-ac", "1", "-i", "-",
          "-c:a", "adpcm_ima_wav", "-block_size", "256", "-bitexact", "-f", "wav", "-"],
@@ -40,14 +45,12 @@ def make(pcm: Pcm, message_id: bytes, sender: bytes = b"grandma\0", time: int = 
     at = wav.index(b"data") + 8
     body = wav[at:]
     body = body[: len(body) // container.BLOCK_ALIGN * container.BLOCK_ALIGN]
-    return bytes(container.pack_header(message_id, sender, time)) + body
+    return sealing.seal(Header(message_id, sender, time, EPOCH), body, FAMILY[EPOCH])
 
 
 def decode(message: bytes) -> Pcm:
-    """Return the sound of a message; ffmpeg is the decoder."""
-    container.check_size(len(message))
-    container.parse_header(message)
-    body = message[container.HEADER_SIZE :]
+    """Return the sound of a sealed message; ffmpeg is the decoder."""
+    _, body = sealing.unseal(message, FAMILY)
     samples = len(body) // container.BLOCK_ALIGN * container.BLOCK_SAMPLES
     fmt = struct.pack("<HHIIHHHH", 0x11, 1, container.RATE, 8110, 256, 4, 2, 505)
     chunks = b"fmt " + struct.pack("<I", 20) + fmt
@@ -103,6 +106,27 @@ async def give(toy: VirtualToy, *contents: bytes) -> None:
             text = binascii.b2a_base64(piece, newline=False)
             source += f"store.append({at}, binascii.a2b_base64({text!r}), 0, {len(piece)})\n"
         await toy.exec_repl(source + f"asyncio.run(store.commit({message_id!r}))\n")
+
+
+# Blocks of the child's into the outbox, with no microphone: make(n) gives block n.
+RECORD = """
+from hushbear import container
+from hushbear.keys import Keys
+from hushbear.ring import Ring
+from hushbear.sealing import Sealer
+def record(message_id, blocks, make):
+    keys = Keys()
+    header = container.pack_header(message_id, container.TOY, 0, keys.epoch())
+    recording = store.record(header, container.sealed_size(blocks))
+    key = keys.family_key(keys.epoch())
+    sealer = Sealer(recording, header, key, bytearray(container.CHUNK_SIZE))
+    ring = Ring(bytearray(2 * container.BLOCK_ALIGN))
+    for n in range(blocks):
+        ring.put(make(n), 0, container.BLOCK_ALIGN)
+        sealer.take(ring)
+    sealer.finish()
+    recording.keep()
+"""
 
 
 async def outbox(toy: VirtualToy) -> list[bytes]:

@@ -179,7 +179,7 @@ class Toy:
         self.radio = Radio()
         for name in ("_written", "_connected", "_peer"):
             setattr(self.radio, name, self.watched(getattr(self.radio, name)))
-        self.link = Link(self.radio, Keys(Nvs()), services)
+        self.link = Link(self.radio, services)
 
     def noted(self, what):
         if isinstance(what, BaseException):
@@ -219,7 +219,7 @@ def new_services(log):
     store = Store("/flash/msg", reserve, crashlog.write)
     store.boot()
     settings = Settings("/flash/settings", crashlog.write)
-    return Services(store, settings, clock, crashlog, lambda: 3700)
+    return Services(Keys(Nvs()), store, settings, clock, crashlog, lambda: 3700)
 
 
 class Phone:

@@ -143,7 +143,8 @@ class Message:
     def __init__(self, n, blocks):
         self.id = make_id(n)
         self.size = container.HEADER_SIZE + 256 * blocks
-        self.head = bytearray(container.pack_header(self.id, b"sender%02d" % (n % 100), 1000 + n))
+        sender = b"sender%02d" % (n % 100)
+        self.head = bytearray(container.pack_header(self.id, sender, 1000 + n, 1))
         self.first = n * 31 & 255
         self.buf = bytearray(256)
         self.spoilt = False
@@ -184,7 +185,7 @@ def receive(store, n, blocks):
 
 
 def record(store, n, blocks):
-    head = container.pack_header(make_id(n), container.TOY, 0)
+    head = container.pack_header(make_id(n), container.TOY, 0, 1)
     recording = store.record(head, 48 + 256 * max(blocks, 10))
     buf = bytearray(256)
     for i in range(blocks):

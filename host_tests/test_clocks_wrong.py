@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from host_tests.companion_toy import QUICK, Air, Toy
+from host_tests.companion_toy import FAMILY, QUICK, SENDER, Air, Toy
 from hushbear_companion import message, outbox
 from hushbear_companion.client import Client
 from hushbear_companion.keystore import Toy as KnownToy
@@ -48,7 +48,6 @@ def test_what_is_recorded_under_a_wrong_clock_is_of_an_unknown_time(
     wrong: float, tmp_path: Path
 ) -> None:
     soundfile.write(tmp_path / "hello.wav", 0.3 * np.sin(np.arange(8000) / 8), 16000)
-    known = KnownToy("bear", KEY, bytes(8))
-    content, _ = outbox.Outbox(tmp_path).prepare(known, tmp_path / "hello.wav")
-    header, _ = message.parse(content)
-    assert header.time == 0
+    box = outbox.Outbox(tmp_path)
+    draft = box.draft(KnownToy("bear", KEY, bytes(8)), tmp_path / "hello.wav")
+    assert message.parse_header(box.seal(draft, SENDER, FAMILY)).time == 0

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tests.ffmpeg import FFMPEG
+from hushbear import container
 from hushbear_companion import adpcm, audio, message
-from hushbear_companion.errors import BadAudio, BadMessage
+from hushbear_companion.errors import BadAudio
 from hushbear_companion.message import BLOCK_ALIGN, BLOCK_SAMPLES, RATE
 
-HEADER = message.Header(bytes(range(16)), bytes(8), 1_790_000_000)
 TEXT = "Hello my bear, grandmother is thinking of you. Did you sleep well, and what did you dream?"
 
 pytestmark = pytest.mark.skipif(
@@ -198,8 +198,9 @@ def test_too_long_says_by_how_much(tmp_path: Path, name: str) -> None:
 
 def test_a_whole_minute_is_sent(tmp_path: Path) -> None:
     run("sox", "-n", "-r", "44100", tmp_path / "x.wav", "synth", "60", "sine", "300")
-    content = audio.message_from_file(tmp_path / "x.wav", HEADER)
-    assert message.duration(len(content)) == pytest.approx(60, abs=0.05)
+    blocks = audio.blocks_from_file(tmp_path / "x.wav")
+    size = container.sealed_size(len(blocks) // BLOCK_ALIGN)
+    assert message.duration(size) == pytest.approx(60, abs=0.05)
 
 
 def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ def test_decoding_equals_sox_and_libsndfile_on_random_blocks(tmp_path: Path) -> 
     content[:, 2] %= 89
     content[:, 3] = 0
     path = tmp_path / "x.wav"
-    path.write_bytes(message.to_wav(message.pack(HEADER, content.tobytes())))
+    path.write_bytes(message.to_wav(content.tobytes()))
     ours = adpcm.decode(content.tobytes())
     sndfile, _ = soundfile.read(path, dtype="int16")
     assert np.array_equal(np.frombuffer(run("sox", path, "-t", "s16", "-"), "<i2"), ours)
@@ -289,11 +290,9 @@ def test_what_cannot_be_coded_is_refused() -> None:
 
 
 def test_three_players_read_the_wav_alike(speech: Path, tmp_path: Path) -> None:
-    content = audio.message_from_file(speech, HEADER)
-    header, body = message.parse(content)
-    assert header == HEADER
+    body = audio.blocks_from_file(speech)
     path = tmp_path / "x.wav"
-    path.write_bytes(message.to_wav(content))
+    path.write_bytes(message.to_wav(body))
     expected = adpcm.decode(body)
     sox = np.frombuffer(run("sox", path, "-t", "s16", "-"), "<i2")
     ffmpeg = np.frombuffer(run(FFMPEG, "-v", "error", "-i", path, "-f", "s16le", "-"), "<i2")
@@ -305,7 +304,7 @@ def test_three_players_read_the_wav_alike(speech: Path, tmp_path: Path) -> None:
 
 
 def test_the_wav_is_laid_out_as_the_standard_says(speech: Path) -> None:
-    wav = message.to_wav(audio.message_from_file(speech, HEADER))
+    wav = message.to_wav(audio.blocks_from_file(speech))
     assert wav[:4] == b"RIFF" and struct.unpack_from("<I", wav, 4)[0] == len(wav) - 8
     fmt = struct.unpack_from("<4sIHHIIHHHH", wav, 12)
     assert fmt == (b"fmt ", 20, 0x11, 1, 16000, 8110, 256, 4, 2, 505)
@@ -317,13 +316,3 @@ def test_the_wav_is_laid_out_as_the_standard_says(speech: Path) -> None:
         b"data",
         blocks * 256,
     )
-
-
-@given(st.binary(max_size=400))
-def test_messages_are_taken_whole_or_refused(content: bytes) -> None:
-    with pytest.raises(BadMessage):
-        message.parse(content)
-    with pytest.raises(BadMessage):
-        message.to_wav(
-            message.pack(HEADER, bytes(256))[:48] + content + b"x" * (len(content) == 256)
-        )

@@ -17,9 +17,19 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from host_tests.companion_toy import QUICK, Air, Link, Refused, Toy, make_message
+from host_tests.companion_toy import (
+    FAMILY,
+    QUICK,
+    SENDER,
+    Air,
+    Link,
+    Refused,
+    Toy,
+    blocks_of,
+    make_message,
+)
 from hushbear import upkeep_wire, wire
-from hushbear_companion import link
+from hushbear_companion import link, sealing
 from hushbear_companion.cli import app, parse_quiet_hours
 from hushbear_companion.errors import UsageError
 from hushbear_companion.keystore import KeyStore
@@ -156,7 +166,9 @@ def test_send_puts_the_message_on_the_toy_once(known: Command, toy: Toy, sound: 
     assert values["seconds"] == pytest.approx(2.0, abs=0.04)
     (content,) = toy.inbox()
     assert content[16:32].hex() == values["id"] and len(content) == values["size"]
-    assert content[32:40] == KeyStore().get(None).sender
+    header, blocks = sealing.unseal(content, FAMILY)
+    assert (header.sender, header.epoch) == (SENDER, 2)
+    assert len(blocks) == 64 * 256 and KeyStore().get(None).family == FAMILY
     assert "has it: 2.0 s" in known("send", sound).stdout
     assert len(toy.inbox()) == 2  # once sent, the same file is another message
 
@@ -183,8 +195,11 @@ def test_fetch_writes_wavs_and_tells_the_toy(known: Command, toy: Toy, tmp_path:
     values = json.loads(result.stdout)
     assert [f["seconds"] for f in values["fetched"]] == [0.32, 1.26] and not values["failed"]
     for row in values["fetched"]:
-        assert list(row) == ["id", "file", "seconds", "time"]
+        assert list(row) == ["id", "file", "sealed", "seconds", "time"]
         assert soundfile.info(row["file"]).samplerate == 16000
+        content = toy.find(wire.OUTBOX, bytes.fromhex(row["id"])).content
+        assert Path(row["sealed"]).read_bytes() == content
+        assert Path(row["file"]).read_bytes().endswith(blocks_of(content))
     assert all(stored.done for stored in toy.boxes[wire.OUTBOX])
     assert "Nothing new" in known("fetch", tmp_path / "in").stdout
     assert (

@@ -6,13 +6,26 @@ import asyncio
 import itertools
 import os
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from host_tests.companion_toy import NEVER, QUICK, Air, Link, Refused, Stored, Toy, make_message
-from hushbear import upkeep_wire, wire
+from host_tests.companion_toy import (
+    FAMILY,
+    NEVER,
+    QUICK,
+    SENDER,
+    Air,
+    Link,
+    Refused,
+    Stored,
+    Toy,
+    blocks_of,
+    make_message,
+)
+from hushbear import family_wire, upkeep_wire, wire
 from hushbear_companion import errors, inbox
 from hushbear_companion.client import CRASHLOG_MAX, ENTRIES_MAX, Client, find
 from hushbear_companion.records import Box, Entry
@@ -56,6 +69,89 @@ async def test_the_clock_is_set_on_every_connect() -> None:
         assert toy.clock is not None
         seconds, minutes = toy.clock
         assert seconds > 1_700_000_000 and -14 * 60 <= minutes <= 14 * 60
+
+
+async def test_connecting_brings_the_keys_of_the_family_that_are_new() -> None:
+    toy = Toy(KEY)
+    told: list[tuple[bytes | None, dict[int, bytes]]] = []
+
+    def learned(phone: Client) -> None:
+        told.append((phone.sender, dict(phone.family)))
+
+    air = Air(toy)
+    async with Client(KEY, air, timing=QUICK, learned=learned) as phone:
+        assert (phone.sender, phone.family, phone.epoch) == (SENDER, FAMILY, 2)
+        assert phone.members == {SENDER: "parent", b"grandma\0": "Grandma"}
+    assert told[-1] == (SENDER, FAMILY)
+    told.clear()
+    toy.asked.clear()
+    knowing = partial(Client, KEY, air, timing=QUICK, learned=learned, sender=SENDER)
+    async with knowing(family_keys=FAMILY) as phone:
+        assert phone.family == FAMILY
+    assert not told and family_wire.PHONES not in toy.asked
+    toy.family[7] = b"7" * 32
+    async with knowing(family_keys=FAMILY) as phone:
+        assert phone.epoch == 7 and phone.family == FAMILY | {7: b"7" * 32}
+    assert told
+
+
+async def test_a_toy_whose_firmware_knows_no_family_is_to_be_updated() -> None:
+    class Old(Toy):
+        async def answer(self, link: Link, kind: int, tag: int, body: bytes) -> bytes:
+            if kind == family_wire.FAMILY:
+                raise Refused(wire.UNKNOWN)
+            return await super().answer(link, kind, tag, body)
+
+    with pytest.raises(errors.FirmwareTooOld, match="Update the toy's firmware"):
+        await client(Air(Old(KEY))).connect()
+
+
+async def test_a_toy_that_cannot_tell_its_phones_now_is_asked_again_when_it_matters() -> None:
+    class Short(Toy):
+        failures = 1
+
+        async def answer(self, link: Link, kind: int, tag: int, body: bytes) -> bytes:
+            if kind == family_wire.PHONES and self.failures:
+                self.failures -= 1
+                raise Refused(wire.FAILED)
+            return await super().answer(link, kind, tag, body)
+
+    async with client(Air(Short(KEY))) as phone:
+        assert phone.family == FAMILY and phone.sender is None
+        assert [each.name for each in await phone.phones()] == ["parent", "Grandma"]
+        assert phone.sender == SENDER
+
+
+def epoch(number: int, key: bytes = b"k" * 32) -> bytes:
+    return struct.pack(family_wire.EPOCH, number, key)
+
+
+def phone(slot: int, sender: bytes = b"12345678", name: bytes = b"x") -> bytes:
+    return struct.pack(family_wire.PHONE, slot, sender, 0, name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        (family_wire.FAMILY, epoch(1)[:-1]),
+        (family_wire.FAMILY, epoch(0)),
+        (family_wire.FAMILY, epoch(1, bytes(32))),
+        (family_wire.FAMILY, epoch(2) + epoch(1)),
+        (family_wire.FAMILY, epoch(1) + epoch(1)),
+        (family_wire.FAMILY, b"".join(epoch(n) for n in range(1, 10))),
+        (family_wire.PHONES, b""),
+        (family_wire.PHONES, phone(1)),
+        (family_wire.PHONES, phone(0x81) + phone(0x82)),
+        (family_wire.PHONES, phone(0x81) + phone(1)),
+        (family_wire.PHONES, phone(0x88)),
+        (family_wire.PHONES, phone(0x80) + phone(8)),
+        (family_wire.PHONES, phone(0x80)[:-1]),
+        (family_wire.PHONES, phone(0x80, bytes(8))),
+    ],
+)
+async def test_an_impossible_family_is_refused(kind: int, answer: bytes) -> None:
+    with pytest.raises(errors.ToyMisbehaves):
+        await client(Air(Faithless(kind, answer))).connect()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +287,7 @@ async def test_delete_and_what_is_not_there() -> None:
 
 def test_a_message_is_found_by_how_its_id_begins() -> None:
     entries = [
-        Entry(Box.INBOX, n, bytes([16 * 10 + n]) * 16, bytes(8), 304, None, False) for n in (1, 2)
+        Entry(Box.INBOX, n, bytes([16 * 10 + n]) * 16, bytes(8), 320, None, False) for n in (1, 2)
     ]
     assert find(entries, "A1") is entries[0]
     for text in ("", "a", "b"):
@@ -263,10 +359,13 @@ async def test_a_link_lost_at_any_frame_of_a_fetch_costs_nothing(tmp_path: Path)
         directory = tmp_path / str(n)
         directory.mkdir()
         async with client(air) as phone:
-            path = await inbox.fetch_into(phone, await only_entry(phone), directory)
-        assert path.read_bytes().endswith(content[48:])
+            path, kept = await inbox.fetch_into(
+                phone, await only_entry(phone), directory, directory
+            )
+        assert path.read_bytes().endswith(blocks_of(content))
+        assert kept.read_bytes() == content
         assert toy.boxes[wire.OUTBOX][0].done
-        assert [p.name for p in directory.iterdir()] == [path.name]
+        assert set(directory.iterdir()) == {path, kept}
         if air.frames < n:
             break
     assert n > 12
@@ -333,10 +432,11 @@ async def test_a_message_that_is_listed_twice_is_one_file(tmp_path: Path) -> Non
     toy.record(content)
     async with client(Air(toy)) as phone:
         paths = {
-            await inbox.fetch_into(phone, entry, tmp_path)
+            await inbox.fetch_into(phone, entry, tmp_path, tmp_path)
             for entry in await phone.entries(Box.OUTBOX)
         }
-    assert paths == set(tmp_path.iterdir()) and len(paths) == 1
+    assert len(paths) == 1 and set(*paths) == set(tmp_path.iterdir())
+    assert toy.data_sent == len(content)
 
 
 @pytest.mark.parametrize("left", [b"x" * 20000, b"x" * 600_000, b"x" * 40_000])
@@ -360,7 +460,7 @@ async def test_fetched_is_said_only_when_the_file_is_in_its_place(
     monkeypatch.setattr("os.replace", disk_full)
     async with client(Air(toy)) as phone:
         with pytest.raises(errors.FileProblem, match="No space left"):
-            await inbox.fetch_into(phone, await only_entry(phone), tmp_path)
+            await inbox.fetch_into(phone, await only_entry(phone), tmp_path, tmp_path)
     assert not toy.boxes[wire.OUTBOX][0].done
     assert wire.FETCHED not in toy.asked
 
@@ -406,7 +506,7 @@ async def test_impossible_answers_are_refused(kind: int, answer: bytes, operatio
             await operation(phone)
 
 
-@pytest.mark.parametrize("size", [0, 47, 48, 303, 305, 48 + 256 * 1921, 0xFFFFFFFF])
+@pytest.mark.parametrize("size", [0, 47, 48, 319, 321, 48 + 260 * 1920 + 272, 0xFFFFFFFF])
 async def test_impossible_sizes_are_refused_before_anything_is_kept(
     tmp_path: Path, size: int
 ) -> None:
@@ -440,6 +540,7 @@ async def test_lists_that_never_end_do() -> None:
 
 
 MESSAGE = make_message(1)
+GREETING = (upkeep_wire.TIME, family_wire.FAMILY, family_wire.PHONES)
 
 
 @pytest.mark.parametrize("wrong", ["offset", "past-end", "past-limit", "empty", "early-end"])
@@ -513,7 +614,7 @@ async def test_a_commit_that_always_finds_damage_is_given_up() -> None:
 async def test_a_toy_that_stalls_or_babbles_is_given_up_in_bounded_time(kind: str) -> None:
     class Babbler(Link):
         async def handle(self, record: int, tag: int, body: bytes) -> None:
-            if record == upkeep_wire.TIME or (record == wire.SEND and kind == "no-grants"):
+            if record in GREETING or (record == wire.SEND and kind == "no-grants"):
                 await super().handle(record, tag, body)
             elif kind == "flood":
                 for _ in range(300):

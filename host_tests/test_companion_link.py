@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hushbear_companion import link
 from hushbear_companion.errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
-from hushbear_companion.keystore import KeyStore
+from hushbear_companion.keystore import EPOCHS_MAX, KeyStore
 from hushbear_companion.link import ToyLink, parse_link
 
 KEY = bytes(range(224, 256))
@@ -148,7 +148,42 @@ def test_the_same_key_again_is_a_new_name(store: KeyStore) -> None:
     first = store.add("bear", KEY)
     second = store.add("Bruno", KEY)
     assert [toy.name for toy in store.toys()] == ["Bruno"]
-    assert first.sender == second.sender
+    assert first.id == second.id
+
+
+def test_what_a_toy_tells_of_its_family_is_added_to_what_is_known(store: KeyStore) -> None:
+    store.add("rabbit", bytes(32))
+    assert store.add("bear", KEY).sender is None
+    store.learn(KEY, None, {1: b"1" * 32}, {})
+    store.learn(KEY, b"this one", {2: b"2" * 32}, {b"grandma\0": "Grandma"})
+    store.learn(KEY, b"this one", {}, {})
+    store.learn(b"x" * 32, b"of a toy", {1: b"3" * 32}, {})
+    bear = store.add("Bruno", KEY)
+    assert bear == store.get("Bruno")
+    assert (bear.sender, bear.family) == (b"this one", {1: b"1" * 32, 2: b"2" * 32})
+    assert bear.members == {b"grandma\0": "Grandma"}
+    assert not store.get("rabbit").family and len(store.toys()) == 2
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    for secret in (KEY, b"1" * 32):
+        assert str(secret) not in repr(bear)
+
+
+def test_of_many_family_keys_the_newest_are_kept(store: KeyStore) -> None:
+    store.add("bear", KEY)
+    store.learn(KEY, None, dict.fromkeys(range(1, EPOCHS_MAX + 3), KEY), {})
+    assert list(store.get(None).family) == list(range(3, EPOCHS_MAX + 3))
+
+
+def test_a_file_from_before_messages_were_sealed_is_taken_over(store: KeyStore) -> None:
+    store.directory.mkdir(parents=True)
+    store.path.write_text(json.dumps({"version": 1, "toys": [ROW | {"sender": "22" * 8}]}))
+    store.path.chmod(0o600)
+    before = store.get("bear")
+    assert (before.key, before.sender, before.family) == (KEY, None, {})
+    store.learn(KEY, b"this one", {1: b"1" * 32}, {})
+    assert json.loads(store.path.read_text())["version"] == 2
+    after = store.get("bear")
+    assert after.id == before.id and after.family == {1: b"1" * 32}
 
 
 def test_a_name_that_is_taken_is_refused(store: KeyStore) -> None:
@@ -203,6 +238,17 @@ def test_a_crash_while_writing_leaves_the_old_file(
 
 
 ROW = {"name": "bear", "key": TEXT[15:58], "sender": "00" * 8}
+ROW_2 = ROW | {"id": "11" * 8, "family": {}, "members": {}}
+WRONG_2: list[dict[str, object]] = [
+    {"id": "00"},
+    {"sender": ""},
+    {"family": {"0": ROW["key"]}},
+    {"family": {"-1": ROW["key"]}},
+    {"family": {str(1 << 32): ROW["key"]}},
+    {"family": {"1": "x"}},
+    {"family": []},
+    {"members": {"00": "x"}},
+]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +258,8 @@ ROW = {"name": "bear", "key": TEXT[15:58], "sender": "00" * 8}
         b"{",
         b"[]",
         b"null",
-        b'{"version": 2, "toys": []}',
+        b'{"version": 3, "toys": []}',
+        b'{"version": 2, "toys": [{}]}',
         b'{"version": 1, "toys": [1]}',
         b"\xff\xfe",
         b"[" * 100_000,
@@ -221,6 +268,7 @@ ROW = {"name": "bear", "key": TEXT[15:58], "sender": "00" * 8}
         json.dumps({"version": 1, "toys": [ROW | {"key": 5}]}).encode(),
         json.dumps({"version": 1, "toys": [ROW | {"sender": "00"}]}).encode(),
         json.dumps({"version": 1, "toys": [ROW | {"name": "\n"}]}).encode(),
+        *(json.dumps({"version": 2, "toys": [ROW_2 | wrong]}).encode() for wrong in WRONG_2),
     ],
 )
 def test_a_damaged_file_is_one_clear_line(store: KeyStore, content: bytes) -> None:

@@ -15,7 +15,7 @@ from host_tests import sealed_vectors
 from hushbear import container
 from hushbear_companion import sealing
 from hushbear_companion.errors import BadMessage, BrokenMessage, CutShort, UnknownEpoch
-from hushbear_companion.message import Header
+from hushbear_companion.message import Header, blocks_in
 
 VECTORS: dict[str, Any] = json.loads(sealed_vectors.PATH.read_text())
 FAMILY = {int(epoch): bytes.fromhex(key) for epoch, key in VECTORS["family"].items()}
@@ -64,9 +64,9 @@ def test_a_forgery_is_found_where_it_begins(forgery: dict[str, Any]) -> None:
     content, fails = forged(forgery), forgery["fails"]
     if fails == "size":
         with pytest.raises(BadMessage):
-            sealing.blocks_in(len(content))
+            blocks_in(len(content))
     else:
-        sealing.blocks_in(len(content))
+        blocks_in(len(content))
     with pytest.raises(BadMessage) as caught:
         sealing.unseal(content, FAMILY)
     error = caught.value
@@ -113,7 +113,7 @@ def test_a_message_whose_end_is_missing_is_told_from_one_that_was_altered() -> N
     content = FILES[LONGEST]
     for size in range(container.HEADER_SIZE, len(content)):
         rest = (size - container.HEADER_SIZE) % sealing.CHUNK_SIZE
-        if rest and (rest - sealing.TAG_SIZE) % container.BLOCK_ALIGN == 0:
+        if rest and (rest - container.TAG_SIZE) % container.BLOCK_ALIGN == 0:
             continue  # it might as well be a shorter one that was altered
         with pytest.raises(CutShort):
             sealing.unseal(content[:size], FAMILY)
@@ -135,7 +135,7 @@ def test_a_stream_that_does_not_end_is_given_up() -> None:
     header = Header(bytes(16), bytes(8), 0, 1)
     blocks = bytes(256 * container.BLOCKS_MAX)
     content = sealing.seal(header, blocks, FAMILY[1])
-    assert len(content) == sealing.size_of(container.BLOCKS_MAX)
+    assert len(content) == container.sealed_size(container.BLOCKS_MAX)
     assert sealing.unseal(content, FAMILY) == (header, blocks)
     for more in (b"x", bytes(sealing.CHUNK_SIZE), bytes(1 << 20)):
         with pytest.raises(BadMessage):
@@ -149,19 +149,26 @@ def test_what_is_not_whole_blocks_or_too_many_is_not_sealed(size: int) -> None:
 
 
 def test_every_size_is_of_one_number_of_blocks_or_impossible() -> None:
-    sizes = {sealing.size_of(n): n for n in range(1, container.BLOCKS_MAX + 1)}
+    sizes = {container.sealed_size(n): n for n in range(1, container.BLOCKS_MAX + 1)}
     assert len(sizes) == container.BLOCKS_MAX
     for size in (
         *range(container.HEADER_SIZE + 5000),
         *range(max(sizes) - 2000, max(sizes) + 2000),
     ):
         if size in sizes:
-            assert sealing.blocks_in(size) == sizes[size]
+            assert blocks_in(size) == sizes[size]
         else:
             with pytest.raises(BadMessage):
-                sealing.blocks_in(size)
+                blocks_in(size)
     for n, size in ((n, size) for size, n in sizes.items()):
-        assert sealing.blocks_in(size) == n
+        assert blocks_in(size) == n
+
+
+@given(st.binary(max_size=400))
+def test_bytes_that_are_no_message_are_refused(content: bytes) -> None:
+    for head in (b"", container.pack_header(bytes(16), bytes(8), 0, 1)):
+        with pytest.raises(BadMessage):
+            sealing.unseal(head + content, FAMILY)
 
 
 def test_the_same_sound_sealed_twice_is_not_the_same() -> None:

@@ -16,7 +16,7 @@ import soundfile
 from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import speech
 from hushbear import upkeep_wire, wire
-from hushbear_companion import errors, inbox
+from hushbear_companion import errors, inbox, sealing
 from hushbear_companion.adpcm import decode
 from hushbear_companion.records import Box, StatusError
 from hushbear_companion.session import Session
@@ -86,6 +86,8 @@ async def test_the_child_answers_and_the_phone_fetches_it(
     virtual_toy: MakeToy, tmp_path: Path
 ) -> None:
     voice = speech(2.0, 3)
+    directory = tmp_path / "in"
+    directory.mkdir()
     async with family(virtual_toy) as (toy, radio, link):
         await asyncio.sleep(1)
         toy.mic.speak(np.concatenate((np.zeros(4000, np.int16), voice)))
@@ -94,7 +96,7 @@ async def test_the_child_answers_and_the_phone_fetches_it(
         async with client(radio.phone(), link) as phone:
             (entry,) = await phone.entries(Box.OUTBOX)
             radio.drop(after=40)
-            path = await inbox.fetch_into(phone, entry, tmp_path)
+            path, kept = await inbox.fetch_into(phone, entry, directory, directory)
             (entry,) = await phone.entries(Box.OUTBOX)
             assert entry.done
             await phone.delete(Box.OUTBOX, entry.id)
@@ -103,7 +105,8 @@ async def test_the_child_answers_and_the_phone_fetches_it(
     heard, rate = soundfile.read(path, dtype="int16")
     assert rate == 16000 and 1.8 < len(heard) / rate < 2.6
     assert np.array_equal(heard, decode(path.read_bytes()[60:]))
-    assert [p.name for p in tmp_path.glob("*.wav")] == [path.name]
+    assert set(directory.iterdir()) == {path, kept}
+    assert path.read_bytes().endswith(sealing.unseal(kept.read_bytes(), phone.family)[1])
 
 
 @pytest.mark.virtual_time

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from host_tests.family import MakeToy, client, family, spoken
-from host_tests.messages import STORE, stored
+from host_tests.messages import RECORD, STORE, stored
 from host_tests.virtual.air import AirConnection
-from hushbear_companion import inbox, message
+from hushbear_companion import inbox, message, sealing
 from hushbear_companion.records import Box
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
@@ -22,15 +22,12 @@ pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 MESSAGES = 48  # for the phone to fetch: as many as there are packets in a transfer, and more
 
 # As if the child had recorded them
-RECORD = (
+RECORDINGS = (
     STORE
+    + RECORD
     + f"""
-from hushbear import container
 for n in range({MESSAGES}):
-    recording = store.record(container.pack_header(b"%016d" % n, container.TOY, 0))
-    for block in range(13):
-        recording.write(bytes(4) + bytes((n, block)) * 126, 256)
-    recording.keep()
+    record(b"%016d" % n, 13, lambda block: bytes(4) + bytes((n, block)) * 126)
 """
 )
 
@@ -60,7 +57,7 @@ async def test_a_message_fetched_arrives_once_wherever_the_link_drops(
     virtual_toy: MakeToy, tmp_path: Path
 ) -> None:
     async with family(virtual_toy) as (toy, radio, link):
-        await toy.exec_repl(RECORD)
+        await toy.exec_repl(RECORDINGS)
         recorded = await stored(toy, Box.OUTBOX)
         async with client(radio.phone(mtu=247), link) as phone:
             entries = await phone.entries(Box.OUTBOX)
@@ -69,9 +66,11 @@ async def test_a_message_fetched_arrives_once_wherever_the_link_drops(
                 directory.mkdir()
                 (connection,) = radio.air.connections
                 connection.drop(after)
-                path = await inbox.fetch_into(phone, entries[after], directory)
-                assert list(directory.iterdir()) == [path]
-                assert path.read_bytes() == message.to_wav(recorded[after])
+                path, kept = await inbox.fetch_into(phone, entries[after], directory, directory)
+                assert set(directory.iterdir()) == {path, kept}
+                assert kept.read_bytes() == recorded[after]
+                _, blocks = sealing.unseal(recorded[after], phone.family)
+                assert path.read_bytes() == message.to_wav(blocks)
                 if not connection.closed:
                     break
             done = [entry.done for entry in await phone.entries(Box.OUTBOX)]

@@ -8,30 +8,21 @@ import pytest
 from bleak import BleakScanner
 
 from host_tests.family import spoken
-from host_tests.messages import STORE
+from host_tests.messages import RECORD, STORE
 from host_tests.on_air import MakeHome, each_air, home
 from hushbear import wire
-from hushbear_companion import errors
+from hushbear_companion import errors, sealing
 from hushbear_companion.records import Box
 from tools.stranger import Stranger
 
 __all__ = ["home"]  # a fixture
 
-# On the toy: what it would have recorded, had a hand held its paw; with no microphone
-RECORD = """
-from hushbear import container
-recording = store.record(container.pack_header({id!r}, container.TOY, 0))
-for at in range(0, 30 * 256, 256):
-    recording.write(bytes(256), 256)
-recording.keep()
-"""
-
 
 @each_air
 async def test_a_message_that_is_sent_twice_arrives_once_and_whole(home: MakeHome) -> None:
-    content = spoken(3)
     async with home() as family:
         async with family.phone() as phone:
+            content = spoken(3, phone=phone)
             await phone.send(content)
         async with family.phone() as phone:
             await phone.send(content)
@@ -47,12 +38,12 @@ async def test_an_answer_is_fetched_whole_and_deleted(
 ) -> None:
     message_id = bytes(range(16))
     async with home() as family:
-        await family.run(STORE + RECORD.format(id=message_id))
+        await family.run(STORE + RECORD + f"record({message_id!r}, 30, lambda n: bytes(256))")
         async with family.phone() as phone:
             (entry,) = [e for e in await phone.entries(Box.OUTBOX) if e.id == message_id]
             content = await phone.fetch(entry, tmp_path / "part")
             assert content[16:32] == message_id and len(content) == entry.size
-            assert content[-30 * 256 :] == bytes(30 * 256)
+            assert sealing.unseal(content, phone.family)[1] == bytes(30 * 256)
             await phone.fetched(message_id)
             await phone.delete(Box.OUTBOX, message_id)
             with pytest.raises(errors.NoSuchMessage):

@@ -311,7 +311,7 @@ def test_hostile_sizes_offsets_and_ids(target: Target) -> None:
             except StoreError as error:
                 errors.append(error.status)
 
-        for size in (0, 47, 48, 49, 303, 305, 0xFFFFFFFF, container.SIZE_MAX + 256):
+        for size in (0, 47, 48, 0xFFFFFFFF, container.SIZE_MAX + 1):
             attempt(store.offer, make_id(1), size, bytes(32))
         errors.append("offered")
         attempt(store.append, 0, bytes(10), 0, 10)
@@ -335,7 +335,7 @@ def test_hostile_sizes_offsets_and_ids(target: Target) -> None:
     )
     assert errors == (
         [
-            *[wire.MALFORMED] * 8,
+            *[wire.MALFORMED] * 5,
             "offered",
             wire.RANGE,
             wire.NOT_FOUND,
@@ -357,7 +357,7 @@ def test_a_recording_that_was_cut_short_never_was(target: Target) -> None:
         flash = new_flash(64)
         store = boot()
         free = store.free()
-        recording = store.record(container.pack_header(make_id(1), container.TOY, 0), 8000)
+        recording = store.record(container.pack_header(make_id(1), container.TOY, 0, 1), 8000)
         for _ in range(20):
             recording.write(bytes(256), 256)
         restart(flash)
@@ -374,7 +374,7 @@ def test_a_recording_is_discarded_kept_or_empty(target: Target) -> None:
         new_flash(64)
         store = boot()
         free = store.free()
-        head = container.pack_header(make_id(1), container.TOY, 0)
+        head = container.pack_header(make_id(1), container.TOY, 0, 1)
         recording = store.record(head, 8000)
         try:
             store.record(head, 8000)
@@ -405,7 +405,7 @@ def test_recording_receiving_and_reading_allocate_nothing(target: Target) -> Non
             flash.block(i)  # the flash itself must not allocate either
         store = boot()
         message = Message(1, 70)
-        head = container.pack_header(make_id(2), container.TOY, 0)
+        head = container.pack_header(make_id(2), container.TOY, 0, 1)
 
         def locked(recording, reader):
             try:
@@ -548,7 +548,7 @@ def test_what_does_not_belong_there_is_left_alone(target: Target) -> None:
         os.mkdir("/flash/msg/part/%s-00000130-0011223344556677" % hexid)
         put("/flash/msg/part/%s-00000130-0011223344556677/x" % hexid, b"")
         os.mkdir("/flash/msg/part/directory")
-        put("/flash/msg/out/00000003-%s.new" % hexid, head[:100])  # cut short
+        put("/flash/msg/out/00000003-%s.new" % hexid, head[:47])  # cut short
         put("/flash/msg/out/00000004-%s.new" % hexid, b"RIFF" + head[4:])
         put("/flash/msg/out/00000005-%s.new" % hexid.replace("35", "36"), head)  # other id
         put("/flash/msg/out/00000006-%s.new" % hexid, b"")
@@ -614,7 +614,7 @@ def test_a_failing_flash_is_an_error_not_an_accident(target: Target) -> None:
         flash = new_flash(64)
         store = boot()
         receive(store, 1, 2)
-        recording = store.record(container.pack_header(make_id(2), container.TOY, 0), 8000)
+        recording = store.record(container.pack_header(make_id(2), container.TOY, 0, 1), 8000)
         flash.dead = True
         errors = []
         for act in (

@@ -106,7 +106,7 @@ def one_step():
         n = next_n
         next_n += 1
         recording = store.record(
-            container.pack_header(make_id(n), container.TOY, 0), 48 + 256 * blocks
+            container.pack_header(make_id(n), container.TOY, 0, 1), 48 + 256 * blocks
         )
         buf = bytearray(256)
         for i in range(blocks):

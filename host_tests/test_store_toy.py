@@ -9,6 +9,7 @@ import pytest
 
 from host_tests.virtual.storage import FlashModel
 from host_tests.virtual.toy import VirtualToy
+from hushbear import container
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
@@ -26,10 +27,10 @@ store = Store()
 store.boot()
 print("boxes", [[(e.id[0], e.size) for e in store.entries(box)] for box in (INBOX, OUTBOX)])
 size = container.SIZE_MAX
-head = container.pack_header(b"I" + bytes(15), container.TOY, 1)
+head = container.pack_header(b"I" + bytes(15), container.TOY, 1, 1)
 block = bytearray(256)
 digest = sha256(head)
-for i in range(container.BLOCKS_MAX):
+for i in range((size - 48) // 256):
     block[0] = i & 255
     digest.update(block)
 digest = digest.digest()
@@ -38,7 +39,7 @@ digest = digest.digest()
 async def main():
     offset = store.offer(b"I" + bytes(15), size, digest)
     print("offset", offset)
-    recording = store.record(container.pack_header(b"O" + bytes(15), container.TOY, 1))
+    recording = store.record(container.pack_header(b"O" + bytes(15), container.TOY, 1, 1))
     if offset == 0:
         store.append(0, head, 0, 48)
         offset = 48
@@ -65,7 +66,7 @@ def boxes(toy: VirtualToy) -> list[list[tuple[int, int]]]:
 
 
 async def test_two_minutes_at_once_fit_and_survive_power_cuts(virtual_toy: Make) -> None:
-    whole = 48 + 1920 * 256
+    whole = int(container.SIZE_MAX)
     async with virtual_toy("whole", main=MINUTE) as toy:
         assert await toy.wait_stopped() == "ended"
         counts = await toy.flash.counts()
@@ -109,7 +110,7 @@ for i in range(200):
     with open("/msg/out/holiday %d.txt" % i, "w") as file:
         file.write("not ours")
 for i in range(64):
-    recording = store.record(container.pack_header(bytes([i]) * 16, container.TOY, i), 1072)
+    recording = store.record(container.pack_header(bytes([i]) * 16, container.TOY, i, 1), 1072)
     recording.write(bytes(256), 256)
     recording.keep()
     if i % 3 == 0:

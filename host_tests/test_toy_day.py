@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from host_tests.family import MakeToy, add_phone, client, family
-from host_tests.messages import Pcm, speech
+from host_tests.messages import FAMILY, Pcm, speech
 from host_tests.virtual import FlashModel, VirtualToy
 from host_tests.virtual.radio import AirModel, VirtualRadio
-from hushbear_companion import errors, message
+from hushbear_companion import errors, message, sealing
 from hushbear_companion.client import Client
 from hushbear_companion.records import Box, Entry
 from tools.stranger import Stranger
@@ -47,7 +47,8 @@ def flat(number: int, seconds: float, rng: random.Random) -> bytes:
     level = QUIETEST + number % CODES * STEP
     blocks = round(seconds * message.RATE / message.BLOCK_SAMPLES)
     body = b"".join((level + k).to_bytes(2, "little") + bytes(254) for k in range(blocks))
-    return message.pack(message.Header(rng.randbytes(16), b"family\0\0", 1_790_000_000), body)
+    header = message.Header(rng.randbytes(16), b"family\0\0", 1_790_000_000, max(FAMILY))
+    return sealing.seal(header, body, FAMILY[header.epoch])
 
 
 def played(pcm: Pcm) -> tuple[int, int] | None:
@@ -144,7 +145,7 @@ class Family:
             day.confirmed[content[16:32]] = number
             if rng.random() < 0.2:  # this phone never heard that it arrived: it comes again
                 self.queue.insert(min(1, len(self.queue)), (number, content))
-            day.blocks[number % CODES] = (len(content) - message.HEADER_SIZE) // 256
+            day.blocks[number % CODES] = message.blocks_in(len(content))
         await self.fetch(phone)
         heard = [entry for entry in await day.see(phone, Box.INBOX) if entry.done]
         if heard and rng.random() < 0.2:

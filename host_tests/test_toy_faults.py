@@ -13,10 +13,12 @@ import pytest
 
 from host_tests.family import MakeToy, client, family, firmware_with, spoken
 from host_tests.messages import crash_log, speech
+from host_tests.targets import LIB
 from host_tests.virtual import Cause, VirtualToy
 from host_tests.virtual.radio import VirtualRadio
 from hushbear_companion.errors import HushbearError
 from hushbear_companion.records import Box
+from tools import compact
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
@@ -38,6 +40,7 @@ def fails(where: str, error: str, times: int = 1, args: str = "*args") -> str:
     """Return a main.py: the method `where` (module.Class.method) raises `error` in its first
     calls. `args` are its parameters where it must not allocate."""
     path, cls, method = where.rsplit(".", 2)
+    method = compact.short_names(LIB, path).get(method, method)
     return firmware_with(
         FAILS.format(path=path, cls=cls, method=method, error=error, times=times, args=args)
     )
@@ -242,7 +245,8 @@ SPIN = "while True:\n            time.sleep_ms(100)"  # without an await in it
     "defect",
     [
         "from hushbear.app import App\nimport time\n"
-        f"async def spins(app):\n    if True:\n        {SPIN}\nApp._show = spins\n",
+        f"async def spins(app):\n    if True:\n        {SPIN}\n"
+        f"App.{compact.short_names(LIB, 'hushbear.app')['_show']} = spins\n",
         BLE_FAILS.format(method="config", when="args", fault=SPIN, times=1).replace(
             "import bluetooth", "import bluetooth, time"
         ),
@@ -344,7 +348,7 @@ async def test_a_toy_that_cannot_start_says_so_and_rests_between_two_tries(
 
 
 async def test_a_store_that_cannot_start_leaves_a_toy_that_says_so(virtual_toy: MakeToy) -> None:
-    main = fails("hushbear.store.index.Index.boot", "MemoryError('full')", times=1)
+    main = fails("hushbear.store.room.Room.boot", "MemoryError('full')", times=1)
     async with family(virtual_toy, main=main) as (toy, radio, link):
         await asyncio.sleep(0.5)
         assert any(light.level for light in toy.led.history if light.time > toy.loop.time() - 1)

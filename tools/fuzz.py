@@ -106,7 +106,7 @@ def _attack(name: str, seed: int) -> None:
         hostile_phone.attack(Unix(), seed, FRAMES, strangers=5)
         return
     with tempfile.TemporaryDirectory() as directory:
-        run_virtual(hostile_toy.attack(seed, FRAMES, Path(directory) / "in"))
+        run_virtual(hostile_toy.attack(seed, FRAMES, Path(directory)))
 
 
 def _fuzz(name: str, seconds: int, seed: int, corpus: Path, failures: Path) -> bool:

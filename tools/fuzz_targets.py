@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hushbear import container, upkeep_wire, wire
-from hushbear_companion import adpcm, audio, inbox, link, message, records
+from hushbear import container, family_wire, upkeep_wire, wire
+from hushbear_companion import adpcm, audio, family, inbox, link, message, records, sealing
 from hushbear_companion.errors import (
     BadAudio,
     BadLink,
@@ -37,6 +37,7 @@ from hushbear_companion.records import Box, StatusError
 vars(builtins).setdefault("const", lambda value: value)
 device_settings = importlib.import_module("hushbear.settings")
 names = importlib.import_module("hushbear.store.names")
+boot = importlib.import_module("hushbear.store.boot")
 
 
 @dataclass
@@ -103,6 +104,7 @@ _STATUS = struct.pack(
 )
 _SETTINGS = struct.pack(wire.SETTINGS_BODY, 70, 85, 60, 1, 1170, 420, 300, 40)
 _ENTRY = struct.pack(wire.ENTRY, 6, bytes(range(16)), b"grandma\0", 304, 1_790_000_000, 1)
+_FAMILY = {1: bytes(range(32))}
 _PARSERS: tuple[tuple[Callable[[bytes], object], bytes], ...] = (
     (records.parse_record, b"\x81\x01\0"),
     (records.parse_status, _STATUS),
@@ -113,6 +115,8 @@ _PARSERS: tuple[tuple[Callable[[bytes], object], bytes], ...] = (
     (records.parse_fetch, struct.pack(wire.FETCH_RESPONSE, 304)),
     (records.parse_data, struct.pack(wire.DATA_HEAD, 512) + bytes(wire.DATA_MAX)),
     (records.parse_end, bytes(32)),
+    (lambda body: family.parse_epochs(body, 1), struct.pack(family_wire.EPOCH, 2, _FAMILY[1])),
+    (family.parse_phones, struct.pack(family_wire.PHONE, 0x83, b"grandma\0", 0, b"Oma")),
     (lambda body: records.check_status(body, "do that"), b"\0ok"),
     (records.clean, "Traceback: tännä\n".encode()),
 )
@@ -136,25 +140,27 @@ def fuzz_records(data: bytes) -> None:
 
 
 def _messages() -> Iterable[bytes]:
-    head = container.pack_header(bytes(range(16)), b"grandma\0", 1_790_000_000)
-    body = adpcm.encode((8000 * np.sin(np.arange(900) / 9)).astype(np.int16), beam=1)
-    yield head + body
-    yield head + body[:256]
-    yield head[:40] + b"reserved" + body
+    header = message.Header(bytes(range(16)), b"grandma\0", 1_790_000_000, 1)
+    body = adpcm.encode((8000 * np.sin(np.arange(3000) / 9)).astype(np.int16), beam=1)
+    content = sealing.seal(header, body, _FAMILY[1])
+    yield content
+    yield sealing.seal(header, body[:256], _FAMILY[1])
+    yield content[:40] + b"reserved" + content[48:]
+    yield content[:-272]
 
 
 @_target(_messages)
 def fuzz_message(data: bytes) -> None:
     """A message that was fetched: refused, or one whose WAV another program reads."""
     try:
-        header, body = message.parse(data)
+        header, body = sealing.unseal(data, _FAMILY)
     except BadMessage:
         return
-    assert message.pack(header, body) == data
+    assert sealing.seal(header, body, _FAMILY[1]) == data
     with tempfile.TemporaryDirectory() as name:
-        path = inbox.save(data, Path(name))
+        path = inbox.save(data, _FAMILY, Path(name))
         assert path.parent == Path(name) and [path] == list(Path(name).iterdir())
-        assert inbox.save(data, Path(name)) == path
+        assert inbox.save(data, _FAMILY, Path(name)) == path
     try:
         samples = adpcm.decode(body)
     except ValueError:
@@ -179,7 +185,7 @@ def fuzz_link(data: bytes) -> None:
 
 def _sounds() -> Iterable[bytes]:
     for content in list(_messages())[:2]:
-        yield message.to_wav(content)
+        yield message.to_wav(sealing.unseal(content, _FAMILY)[1])
     pcm = struct.pack("<HHIIHH", 1, 2, 44100, 176400, 4, 16)
     chunks = b"WAVEfmt " + struct.pack("<I", 16) + pcm + b"data" + struct.pack("<I", 400)
     yield b"RIFF" + struct.pack("<I", len(chunks) + 400) + chunks + bytes(range(200)) * 2
@@ -208,9 +214,16 @@ _KEYS = (
     + link.encode_key(bytes(32)).encode()
     + b'", "sender": "0011223344556677"}]}'
 )
+_KEYS_2 = _KEYS.replace(b'n": 1', b'n": 2')[:-3] + (
+    b', "id": "0011223344556677", "members": {"1111111111111111": "Oma"}, "family": {"1": "'
+    + link.encode_key(bytes(32)).encode()
+    + b'"}}]}'
+)
 
 
-@_target(lambda: [_KEYS, b'{"version": 1, "toys": []}', b"[]", _KEYS.replace(b"bear", b"\xff")])
+@_target(
+    lambda: [_KEYS, _KEYS_2, b'{"version": 1, "toys": []}', b"[]", _KEYS.replace(b"bear", b"\xff")]
+)
 def fuzz_keys(data: bytes) -> None:
     """The file in which keys are kept."""
     with tempfile.TemporaryDirectory() as name:
@@ -221,7 +234,9 @@ def fuzz_keys(data: bytes) -> None:
             toys = store.toys()
         except KeysUnsafe:
             return
-        store.add("another", bytes(range(32)))
+        another = bytes(range(32))
+        store.add("another", another)
+        store.learn(another, bytes(8), {1: another}, {bytes(8): "Oma"})
         kept = store.toys()
         assert len(kept) >= len(toys) and all(len(toy.key) == 32 for toy in kept)
 
@@ -262,7 +277,7 @@ def fuzz_settings(data: bytes) -> None:
 def fuzz_names(data: bytes) -> None:
     """Names of files in the store: its own, or none of its business."""
     name = data.decode("latin-1")
-    if parsed := names.parse_message_name(name):
+    if parsed := boot.parse_message_name(name):
         assert names.message_name(*parsed) == name
-    if parsed := names.parse_part_name(name):
+    if parsed := boot.parse_part_name(name):
         assert names.part_name(*parsed) == name

@@ -1,4 +1,4 @@
-"""From any sound file to a message: 16 kHz mono, an even loudness, IMA ADPCM blocks."""
+"""From any sound file to a message's blocks: 16 kHz mono, an even loudness, IMA ADPCM blocks."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _KINDS = "WAV, FLAC or OGG"
 _Signal = npt.NDArray[np.float64]
 
 
-def message_from_file(path: Path, header: message.Header) -> bytes:
-    """Return the message that carries the sound in `path`, or raise BadAudio."""
-    return message.pack(header, adpcm.encode(load(path)))
+def blocks_from_file(path: Path) -> bytes:
+    """Return the sound in `path` as a message's blocks, or raise BadAudio."""
+    return adpcm.encode(load(path))
 
 
 def load(path: Path) -> adpcm.Samples:

@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 
 from . import link
 from .errors import HushbearError, NoSuchMessage, NoToyInSight, UsageError
-from .keystore import KeyStore, Toy
+from .keystore import KeyStore, Toy, data_directory
 
 if TYPE_CHECKING:
     from .client import Client
@@ -170,16 +170,20 @@ def send(
     to = KeyStore().get(toy)
     output = _output(as_json)
     outbox = Outbox()
-    content, kept = outbox.prepare(to, file)
-    seconds = message.duration(len(content))
+    draft = outbox.draft(to, file)
+    seconds = draft.seconds
 
-    async def work(client: Client) -> None:
+    async def work(client: Client) -> bytes:
+        if client.sender is None:
+            await client.phones()
+        content = outbox.seal(draft, client.sender, client.family)
         with output.progress(f"Sending to {to.name}") as progress:
             await client.send(content, progress)
+        return content
 
-    _with_toy(to, radio, output, work)
-    outbox.confirmed(kept)
-    header, _ = message.parse(content)
+    content = _with_toy(to, radio, output, work)
+    outbox.confirmed(draft)
+    header = message.parse_header(content)
     output.result(
         {
             "toy": to.name,
@@ -210,8 +214,10 @@ def fetch(
 
     source = KeyStore().get(toy)
     output = _output(as_json)
+    sealed = data_directory() / source.id.hex() / "fetched"
     inbox.prepare(directory)
-    fetched: list[tuple[Entry, Path]] = []
+    inbox.prepare(sealed, private=True)
+    fetched: list[tuple[Entry, Path, Path]] = []
     failed: list[tuple[Entry, HushbearError]] = []
 
     async def work(client: Client) -> None:
@@ -219,11 +225,11 @@ def fetch(
         for number, entry in enumerate(entries, 1):
             with output.progress(f"Fetching {number} of {len(entries)}") as progress:
                 try:
-                    path = await inbox.fetch_into(client, entry, directory, progress)
+                    path, kept = await inbox.fetch_into(client, entry, directory, sealed, progress)
                 except (BadMessage, Damaged, NoSuchMessage) as error:
                     failed.append((entry, error))  # the others are none the worse for it
                     continue
-            fetched.append((entry, path))
+            fetched.append((entry, path, kept))
             output.line(f"{path} ({entry.seconds:.1f} s)")
 
     _with_toy(source, radio, output, work)
@@ -234,10 +240,11 @@ def fetch(
                 {
                     "id": entry.id.hex(),
                     "file": str(path),
+                    "sealed": str(kept),
                     "seconds": round(entry.seconds, 2),
                     "time": iso(entry.time),
                 }
-                for entry, path in fetched
+                for entry, path, kept in fetched
             ],
             "failed": [
                 {"id": entry.id.hex(), "error": error_values(error)} for entry, error in failed
@@ -261,10 +268,10 @@ def list_messages(
     source = KeyStore().get(toy)
     output = _output(as_json)
 
-    async def work(client: Client) -> list[Entry]:
-        return await client.entries(Box.INBOX) + await client.entries(Box.OUTBOX)
+    async def work(client: Client) -> tuple[list[Entry], bytes | None]:
+        return await client.entries(Box.INBOX) + await client.entries(Box.OUTBOX), client.sender
 
-    entries = _with_toy(source, radio, output, work)
+    entries, own = _with_toy(source, radio, output, work)
     state = {
         (Box.INBOX, False): "not heard yet",
         (Box.INBOX, True): "heard",
@@ -273,7 +280,7 @@ def list_messages(
     }
     values = {
         "toy": source.name,
-        "messages": [entry_values(entry, source.sender) for entry in entries],
+        "messages": [entry_values(entry, own) for entry in entries],
     }
     if not entries and not as_json:
         output.result(values, f"{source.name} has no messages.")
@@ -285,7 +292,7 @@ def list_messages(
             [
                 entry.id.hex()[:8],
                 entry.box.name.lower(),
-                sender_name(entry.sender, source.sender),
+                sender_name(entry.sender, own),
                 when(entry.time),
                 f"{entry.seconds:.1f} s",
                 state[entry.box, entry.done],
@@ -491,10 +498,21 @@ def _with_toy(
     from .client import Client
     from .transport import open_radio
 
+    store = KeyStore()
+
     async def run() -> T:
         async with (
             open_radio(radio) as air,
-            Client(toy.key, air, waiting=output.waiting) as client,
+            Client(
+                toy.key,
+                air,
+                waiting=output.waiting,
+                sender=toy.sender,
+                family_keys=toy.family,
+                learned=lambda client: store.learn(
+                    toy.key, client.sender, client.family, client.members
+                ),
+            ) as client,
         ):
             return await work(client)
 

@@ -2,7 +2,7 @@
 
     async with Client(key) as toy:
         print(await toy.status())
-        await toy.send(message)
+        await toy.send(sealing.seal(header, blocks, toy.family[header.epoch]))
 
 Toys are anonymous, so connecting means to try those in sight, strongest first, until one answers
 to the key. Every operation can be repeated without harm and is, after a lost link: a message that
@@ -12,20 +12,23 @@ is sent again arrives once, one that is fetched again goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from hushbear import upkeep_wire, wire
+from hushbear import family_wire, upkeep_wire, wire
 
-from . import message, records
+from . import family, message, records
 from .errors import (
     Damaged,
+    FirmwareTooOld,
     LinkLost,
     NoSuchMessage,
+    NoSuchPhone,
     NoToyInSight,
     NotThisToy,
     ToyMisbehaves,
@@ -37,10 +40,13 @@ from .transport import Radio, Sighting
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
+Learned = Callable[["Client"], None]
 
 ENTRIES_MAX = 4096  # messages in a box that are believed
 CRASHLOG_MAX = 256 * 1024  # bytes of a crash log that are read
 FETCH_WINDOW = 16 * 1024  # message bytes that the toy may send ahead
+_TELL_KEYS = "tell the family's keys"
+_TELL_PHONES = "tell which phones it knows"
 _RESTARTS = 2  # how often a transfer begins again because the toy says so
 _BUSY_TRIES = 5
 _ROUNDS = 2  # how often the toys in sight are tried: a radio link may fail to come up
@@ -66,8 +72,19 @@ class Client:
         *,
         timing: Timing | None = None,
         waiting: Callable[[str], None] | None = None,
+        sender: bytes | None = None,
+        family_keys: Mapping[int, bytes] | None = None,
+        learned: Learned | None = None,
     ) -> None:
-        """`waiting` is told, in words, whenever the link is lost and what is done about it."""
+        """`waiting` is told, in words, whenever the link is lost and what is done about it.
+
+        `sender` and `family_keys` are what is known of the family. Connecting brings the rest;
+        `learned` is called with this client when that was anything, before the keys are used.
+        """
+        self.sender = sender  # this phone's sender id; the toy gives it
+        self.family: dict[int, bytes] = dict(family_keys or {})  # its keys, by epoch
+        self.members: dict[bytes, str] = {}  # names of its phones by sender id, where asked
+        self._learned = learned or (lambda _: None)
         self._key = key
         self._air: Air = air or Radio()
         self._timing = timing or Timing()
@@ -92,6 +109,11 @@ class Client:
             except (NotThisToy, LinkLost):
                 if attempt == _ROUNDS - 1:
                     raise
+
+    @property
+    def epoch(self) -> int:
+        """The number of the family's newest key, 0 where none is known."""
+        return max(self.family, default=0)
 
     async def close(self) -> None:
         """End the connection."""
@@ -144,6 +166,25 @@ class Client:
         """Empty the crash log."""
         await self._ask(upkeep_wire.CLEAR_CRASHLOG, b"", "clear its crash log")
 
+    async def phones(self) -> list[family.Phone]:
+        """Return the phones that the toy knows."""
+        phones = family.parse_phones(await self._ask(family_wire.PHONES, b"", _TELL_PHONES))
+        self._meet(phones)
+        return phones
+
+    async def rename(self, slot: int, name: str) -> None:
+        """Change the name of a phone, or raise NoSuchPhone."""
+        body = struct.pack(family_wire.RENAME_REQUEST, slot, family.pack_name(name))
+        await self._ask_of_phone(family_wire.RENAME, slot, body, "rename the phone")
+
+    async def revoke(self, slot: int) -> None:
+        """Have the toy forget a phone, at once, or raise NoSuchPhone; learn the family's new
+        key, which that phone does not get."""
+        body = struct.pack(family_wire.REVOKE_REQUEST, slot)
+        await self._ask_of_phone(family_wire.REVOKE, slot, body, "forget the phone")
+        body = struct.pack(family_wire.FAMILY_REQUEST, self.epoch)
+        self._take_keys(await self._ask(family_wire.FAMILY, body, _TELL_KEYS))
+
     async def delete(self, box: Box, message_id: bytes) -> None:
         """Delete a message, or raise NoSuchMessage."""
         body = struct.pack(upkeep_wire.DELETE_REQUEST, box, message_id)
@@ -155,16 +196,17 @@ class Client:
         await self._ask(wire.FETCHED, body, "note that the message was fetched", gone_is_fine=True)
 
     async def send(self, content: bytes, progress: Progress | None = None) -> None:
-        """Bring a whole message into the inbox. Returns when the toy has it on its flash.
+        """Bring a whole sealed message into the inbox. Returns when the toy has it on its flash.
 
         Sent again, in this call or a later one, it arrives once: the id in its header tells.
         """
-        header, _ = message.parse(content)
+        message.blocks_in(len(content))
+        header = message.parse_header(content)
         sending = _Sending(content, header.id, progress)
         await self._keep_trying(sending.attempt, sending)
 
     async def fetch(self, entry: Entry, part: Path, progress: Progress | None = None) -> bytes:
-        """Return a whole message of the outbox, its digest checked.
+        """Return a whole message of the outbox, sealed, its digest checked.
 
         What arrives is kept at `part` until it is whole, so that a later call goes on from there;
         the caller removes the file when the message is safe elsewhere, and then says fetched().
@@ -173,10 +215,16 @@ class Client:
             fetching = _Fetching(entry, file, progress)
             await self._keep_trying(fetching.attempt, fetching)
             content = file.content()
-        header, _ = message.parse(content)
+        header = message.parse_header(content)
         if header.id != entry.id:
             raise ToyMisbehaves("The toy sent another message than the one that was asked for.")
         return content
+
+    async def _ask_of_phone(self, kind: int, slot: int, body: bytes, doing: str) -> None:
+        try:
+            await self._ask(kind, body, doing, gone_is_fine=True)
+        except NoSuchMessage:
+            raise NoSuchPhone(f"The toy knows no phone in slot {slot}.") from None
 
     async def _ask(
         self, kind: int, body: bytes, doing: str, *, gone_is_fine: bool = False
@@ -272,18 +320,49 @@ class Client:
             yield sighting
 
     async def _greet(self, session: Session) -> None:
-        """Set the toy's clock: the first record proves to it that the key is really here."""
+        """Set the toy's clock: the first record proves to it that the key is really here. Then
+        learn what is new in the family."""
         try:
-            now = datetime.now().astimezone()
-            offset = now.utcoffset()
-            minutes = 0 if offset is None else round(offset.total_seconds() / 60)
-            body = struct.pack(upkeep_wire.TIME_BODY, message.timestamp(now.timestamp()), minutes)
-            await session.request(upkeep_wire.TIME, body, "set its clock")
-        except StatusError:
-            pass  # a clock that is not set costs the date of a recording, nothing else
+            await self._set_clock(session)
+            await self._learn(session)
         except BaseException:
             await session.close()
             raise
+
+    async def _set_clock(self, session: Session) -> None:
+        now = datetime.now().astimezone()
+        offset = now.utcoffset()
+        minutes = 0 if offset is None else round(offset.total_seconds() / 60)
+        body = struct.pack(upkeep_wire.TIME_BODY, message.timestamp(now.timestamp()), minutes)
+        # A clock that is not set costs the date of a recording, nothing else.
+        with contextlib.suppress(StatusError):
+            await session.request(upkeep_wire.TIME, body, "set its clock")
+
+    async def _learn(self, session: Session) -> None:
+        body = struct.pack(family_wire.FAMILY_REQUEST, self.epoch)
+        try:
+            new = self._take_keys(await session.request(family_wire.FAMILY, body, _TELL_KEYS))
+        except StatusError as refusal:
+            if refusal.status == wire.UNKNOWN:
+                raise FirmwareTooOld("The toy knows nothing of a family.") from None
+            raise refusal.error() from None
+        if new or self.sender is None:
+            # Who is in the family can be asked again by whoever needs it.
+            with contextlib.suppress(StatusError):
+                answer = await session.request(family_wire.PHONES, b"", _TELL_PHONES)
+                self._meet(family.parse_phones(answer))
+
+    def _take_keys(self, answer: bytes) -> bool:
+        keys = family.parse_epochs(answer, self.epoch)
+        if keys:
+            self.family |= keys
+            self._learned(self)
+        return bool(keys)
+
+    def _meet(self, phones: list[family.Phone]) -> None:
+        self.members = {phone.sender: phone.name for phone in phones}
+        self.sender = next(phone.sender for phone in phones if phone.here)
+        self._learned(self)
 
 
 class _Movement:

@@ -144,6 +144,14 @@ class NoSuchToy(HushbearError):
     exit_code = 8
 
 
+class NoSuchPhone(HushbearError):
+    """The toy knows no phone of that name or slot."""
+
+    code = "no-such-phone"
+    exit_code = 8
+    hint = "See `hushbear phones`."
+
+
 class ToyBusy(HushbearError):
     """Another phone is sending, or the message is being played."""
 
@@ -173,6 +181,22 @@ class ToyMisbehaves(HushbearError):
     code = "misbehaves"
     exit_code = 10
     hint = "Update the toy and the companion to the same version."
+
+
+class NoFamily(HushbearError):
+    """A toy without a family key: nothing can be sealed for it."""
+
+    code = "no-family"
+    exit_code = 10
+    hint = "Run the toy's set-up again, or pair this phone with it: `hushbear pair`."
+
+
+class FirmwareTooOld(HushbearError):
+    """The toy does not know a request that this companion cannot do without."""
+
+    code = "firmware-too-old"
+    exit_code = 10
+    hint = "Update the toy's firmware."
 
 
 class KeysUnsafe(HushbearError):

@@ -1,7 +1,9 @@
-"""The toys that this phone knows: names and keys in one file that only its owner can read.
+"""The toys that this phone knows: names, keys and families in one file that only its owner can
+read.
 
 JSON in the platform's configuration directory, or in $HUSHBEAR_CONFIG. A change writes a new file
-and renames it, so that a power cut leaves the old one or the new one.
+and renames it, so that a power cut leaves the old one or the new one. A file of version 1, from
+before messages were sealed, is read as one whose families are still to be learned from the toys.
 """
 
 from __future__ import annotations
@@ -12,29 +14,42 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from . import message
 from .errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
 from .link import decode_key, encode_key
+from .records import printable
 
-VERSION = 1
+VERSION = 2
+EPOCHS_MAX = 1024  # family keys that are kept of a toy, the newest: nobody has removed more phones
 _FILE = "toys.json"
 _SIZE_MAX = 1 << 20
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place is not waited for
+_ID_SIZE = 8
+_MEMBERS_MAX = 64
+_MEMBER_NAME_MAX = 64
 _NAME = re.compile(r"[\w][\w .'-]{0,39}", re.UNICODE)
 
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy: its name here, its key, and the opaque sender id that this phone puts in messages."""
+    """A toy: its name here, this phone's key, and what is known of its family.
+
+    `id` names the toy in files here, whatever becomes of name and key. `sender` is the sender id
+    that the toy has given this phone, None until it has; `members` are the names of the family's
+    phones by sender id, as the toy last told them.
+    """
 
     name: str
     key: bytes = field(repr=False)
-    sender: bytes
+    id: bytes
+    sender: bytes | None = None
+    family: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    members: Mapping[bytes, str] = field(default_factory=dict)
 
 
 def config_directory() -> Path:
@@ -45,6 +60,15 @@ def config_directory() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("hushbear", appauthor=False))
+
+
+def data_directory() -> Path:
+    """Return where the companion keeps messages: with $HUSHBEAR_CONFIG, in `data` there."""
+    if os.environ.get("HUSHBEAR_CONFIG"):
+        return config_directory() / "data"
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("hushbear", appauthor=False))
 
 
 def check_name(name: str) -> str:
@@ -113,9 +137,26 @@ class KeyStore:
                     "Choose another with --name, or `hushbear toys forget` the old one.",
                 )
             known = next((toy for toy in toys if toy.key == key), None)
-            toy = Toy(name, key, known.sender if known else os.urandom(message.SENDER_SIZE))
+            toy = replace(known, name=name) if known else Toy(name, key, os.urandom(_ID_SIZE))
             self._write([toy if old.key == key else old for old in toys] + [toy] * (not known))
         return toy
+
+    def learn(
+        self, key: bytes, sender: bytes | None, family: Mapping[int, bytes],
+        members: Mapping[bytes, str],
+    ) -> None:  # fmt: skip
+        """Add what the toy of that key has told of its family. What was known stays."""
+        with self._locked():
+            toys = self.toys()
+            for place, toy in enumerate(toys):
+                if toy.key == key:
+                    toys[place] = replace(
+                        toy,
+                        sender=sender or toy.sender,
+                        family=_newest({**toy.family, **family}),
+                        members=dict(list(members.items())[:_MEMBERS_MAX]) or toy.members,
+                    )
+            self._write(toys)
 
     def remove(self, name: str) -> Toy:
         """Forget a toy and its key."""
@@ -163,7 +204,14 @@ class KeyStore:
 
     def _write(self, toys: list[Toy]) -> None:
         rows = [
-            {"name": toy.name, "key": encode_key(toy.key), "sender": toy.sender.hex()}
+            {
+                "name": toy.name,
+                "key": encode_key(toy.key),
+                "id": toy.id.hex(),
+                "sender": toy.sender and toy.sender.hex(),
+                "family": {str(epoch): encode_key(key) for epoch, key in toy.family.items()},
+                "members": {sender.hex(): name for sender, name in toy.members.items()},
+            }
             for toy in toys
         ]
         content = json.dumps({"version": VERSION, "toys": rows}, indent=1, ensure_ascii=False)
@@ -196,16 +244,50 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+def _newest(family: Mapping[int, bytes]) -> dict[int, bytes]:
+    return {epoch: family[epoch] for epoch in sorted(family)[-EPOCHS_MAX:]}
+
+
 def _parse(content: bytes) -> list[Toy]:
     if len(content) > _SIZE_MAX:
         raise ValueError("too large")
     parsed: Any = json.loads(content)
-    if parsed["version"] != VERSION:
-        raise ValueError("unknown version")
-    toys = []
-    for row in parsed["toys"]:
-        sender = bytes.fromhex(row["sender"])
-        if len(sender) != message.SENDER_SIZE or not _NAME.fullmatch(row["name"]):
-            raise ValueError("impossible entry")
-        toys.append(Toy(row["name"], decode_key(row["key"]), sender))
-    return toys
+    parse_row = {1: _parse_row_1, VERSION: _parse_row}[parsed["version"]]
+    return [parse_row(row) for row in parsed["toys"]]
+
+
+def _parse_row_1(row: Any) -> Toy:
+    """A toy of version 1. The sender id in it was this phone's own invention; it gives a toy id
+    that stays the same until the file is written again."""
+    return Toy(_parse_name(row["name"]), decode_key(row["key"]), _hex(row["sender"], _ID_SIZE))
+
+
+def _parse_row(row: Any) -> Toy:
+    family = {int(epoch): decode_key(key) for epoch, key in row["family"].items()}
+    if not all(0 < epoch < 1 << 32 for epoch in family):
+        raise ValueError("impossible epoch")
+    sender = row["sender"]
+    return Toy(
+        _parse_name(row["name"]),
+        decode_key(row["key"]),
+        _hex(row["id"], _ID_SIZE),
+        None if sender is None else _hex(sender, message.SENDER_SIZE),
+        _newest(family),
+        {
+            _hex(member, message.SENDER_SIZE): printable(str(name))[:_MEMBER_NAME_MAX]
+            for member, name in row["members"].items()
+        },
+    )
+
+
+def _parse_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("impossible name")
+    return name
+
+
+def _hex(text: str, size: int) -> bytes:
+    value = bytes.fromhex(text)
+    if len(value) != size:
+        raise ValueError("impossible entry")
+    return value

@@ -1,4 +1,5 @@
-"""A message's bytes: hushbear.container with types, and the plain WAV that every player opens."""
+"""A message's header and size: hushbear.container with types. And the WAV that every player opens,
+of the same blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ HEADER_SIZE: int = container.HEADER_SIZE
 SIZE_MAX: int = container.SIZE_MAX
 RATE: int = container.RATE
 ID_SIZE: int = container.ID_SIZE
-SENDER_SIZE: int = container.SENDER_SIZE
+SENDER_SIZE: int = len(container.TOY)
 SAMPLES_MAX: int = container.BLOCKS_MAX * BLOCK_SAMPLES
 
 _IMA_TAG = 0x0011
@@ -29,7 +30,7 @@ class Header:
     id: bytes
     sender: bytes
     time: int
-    epoch: int = 0
+    epoch: int
 
 
 def timestamp(seconds: float) -> int:
@@ -43,40 +44,35 @@ def new_id() -> bytes:
     return os.urandom(ID_SIZE)
 
 
-def pack(header: Header, body: bytes) -> bytes:
-    """Return the message: its header and whole blocks."""
-    packed: bytes = container.pack_header(header.id, header.sender, header.time, header.epoch)
-    check_size(len(packed) + len(body))
-    return packed + body
-
-
-def parse(message: bytes) -> tuple[Header, bytes]:
-    """Return (header, blocks) of a whole message, or raise BadMessage."""
-    check_size(len(message))
+def parse_header(content: bytes) -> Header:
+    """Return what the beginning of a message says of it, or raise BadMessage. Nothing of it is
+    proven before the message is unsealed."""
     try:
-        message_id, sender, time, epoch = container.parse_header(message)
+        message_id, sender, time, epoch = container.parse_header(content)
     except container.ContainerError as error:
         raise BadMessage(f"That is no message that this version can read: {error}.") from None
-    return Header(message_id, sender, time, epoch), message[HEADER_SIZE:]
+    return Header(message_id, sender, time, epoch)
 
 
-def check_size(size: int) -> None:
-    """Raise BadMessage unless a message can have `size` bytes."""
-    try:
-        container.check_size(size)
-    except container.ContainerError as error:
-        raise BadMessage(f"No message has {size} bytes: {error}.") from None
+def blocks_in(size: int) -> int:
+    """Return the blocks of a message of `size` bytes, or raise BadMessage."""
+    blocks = int(container.blocks_within(size))
+    if not 1 <= blocks <= container.BLOCKS_MAX or container.sealed_size(blocks) != size:
+        raise BadMessage(f"No message has {size} bytes.")
+    return blocks
 
 
 def duration(size: int) -> float:
-    """Return the seconds of a message of `size` bytes."""
-    return max(0, size - HEADER_SIZE) // BLOCK_ALIGN * BLOCK_SAMPLES / RATE
+    """Return the seconds of a message of `size` bytes; 0 where none has so many."""
+    try:
+        return blocks_in(size) * BLOCK_SAMPLES / RATE
+    except BadMessage:
+        return 0.0
 
 
-def to_wav(message: bytes) -> bytes:
-    """Return a message as an IMA ADPCM WAV: the same blocks behind a RIFF header."""
-    _, body = parse(message)
-    samples = len(body) // BLOCK_ALIGN * BLOCK_SAMPLES
+def to_wav(blocks: bytes) -> bytes:
+    """Return whole blocks as an IMA ADPCM WAV: the same blocks behind a RIFF header."""
+    samples = len(blocks) // BLOCK_ALIGN * BLOCK_SAMPLES
     rate = RATE * BLOCK_ALIGN // BLOCK_SAMPLES
     fmt = struct.pack(
         "<HHIIHHHH", _IMA_TAG, 1, RATE, rate, BLOCK_ALIGN, 4, 2, BLOCK_SAMPLES
@@ -85,7 +81,7 @@ def to_wav(message: bytes) -> bytes:
         b"WAVE"
         + _chunk(b"fmt ", fmt)
         + _chunk(b"fact", struct.pack("<I", samples))
-        + _chunk(b"data", body)
+        + _chunk(b"data", blocks)
     )
     return _chunk(b"RIFF", chunks)
 

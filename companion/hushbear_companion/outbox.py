@@ -1,22 +1,40 @@
 """What is being sent, kept on this disk until the toy has confirmed it.
 
 `hushbear send` of the same file after it was interrupted goes on with the message that was begun,
-under the same id, so that it arrives once.
+under the same id, so that it arrives once. It is sealed only when the toy has answered and this
+phone has the family's newest key; sealed again under the same key it is the same bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import audio, message
-from .errors import BadMessage, FileProblem
+from . import audio, message, sealing
+from .errors import BadMessage, FileProblem, NoFamily
 from .keystore import Toy, config_directory, write_private
 
 _KEEP = 14 * 24 * 3600  # seconds after which nobody will go on
 _KEEP_MAX = 32
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recording that is to be sent: its blocks, and the header of what was begun, if it was."""
+
+    path: Path
+    blocks: bytes = field(repr=False)
+    begun: message.Header | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.blocks) // message.BLOCK_ALIGN * message.BLOCK_SAMPLES / message.RATE
 
 
 class Outbox:
@@ -25,32 +43,45 @@ class Outbox:
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = (directory or config_directory()) / "outbox"
 
-    def prepare(self, toy: Toy, file: Path) -> tuple[bytes, Path]:
-        """Return the message for `toy` with the sound of `file`, and where it is kept."""
-        kept = self.directory / f"{self._name(toy, file)}.message"
+    def draft(self, toy: Toy, file: Path) -> Draft:
+        """Return the sound of `file` for `toy`, or raise BadAudio."""
+        path = self.directory / f"{self._name(toy, file)}.message"
         with contextlib.suppress(OSError, BadMessage):
-            content = kept.read_bytes()
-            message.parse(content)
-            return content, kept
-        header = message.Header(message.new_id(), toy.sender, message.timestamp(time.time()))
-        content = audio.message_from_file(file, header)
+            header, blocks = sealing.unseal(path.read_bytes(), toy.family)
+            return Draft(path, blocks, header)
+        return Draft(path, audio.blocks_from_file(file))
+
+    def seal(self, draft: Draft, sender: bytes | None, family: Mapping[int, bytes]) -> bytes:
+        """Return the message, sealed with the family's newest key and kept; NoFamily without one.
+
+        What was begun under an older key keeps its id: the toy takes it once.
+        """
+        if not family or sender is None:
+            raise NoFamily("The toy has no family yet.")
+        epoch = max(family)
+        if draft.begun:
+            header = replace(draft.begun, epoch=epoch, sender=sender)
+        else:
+            now = message.timestamp(time.time())
+            header = message.Header(message.new_id(), sender, now, epoch)
+        content = sealing.seal(header, draft.blocks, family[epoch])
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._tidy()
-            write_private(kept, content)
+            write_private(draft.path, content)
         except OSError as error:
             raise FileProblem(
                 f"{self.directory} cannot be written: {error.strerror}.", "Make room."
             ) from None
-        return content, kept
+        return content
 
-    def confirmed(self, kept: Path) -> None:
+    def confirmed(self, draft: Draft) -> None:
         """The toy has it: the same file sent again is another message."""
         with contextlib.suppress(OSError):
-            kept.unlink()
+            draft.path.unlink()
 
     def _name(self, toy: Toy, file: Path) -> str:
-        digest = hashlib.sha256(toy.sender)
+        digest = hmac.new(toy.id, digestmod=hashlib.sha256)
         # What cannot be read is for audio to explain.
         with contextlib.suppress(OSError), file.open("rb") as source:
             while piece := source.read(1 << 20):

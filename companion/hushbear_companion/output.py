@@ -96,7 +96,7 @@ def error_values(error: HushbearError) -> dict[str, str]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
-def entry_values(entry: Entry, sender: bytes) -> dict[str, Any]:
+def entry_values(entry: Entry, sender: bytes | None) -> dict[str, Any]:
     """Return the keys of a message; `sender` is this phone's."""
     return {
         "id": entry.id.hex(),
@@ -110,7 +110,7 @@ def entry_values(entry: Entry, sender: bytes) -> dict[str, Any]:
     }
 
 
-def sender_name(sender: bytes, own: bytes) -> str:
+def sender_name(sender: bytes, own: bytes | None) -> str:
     """Return who a message is from: "toy", "here", or eight bytes in hexadecimal."""
     return "here" if sender == own else sender.hex() if any(sender) else "toy"
 

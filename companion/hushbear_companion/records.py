@@ -283,7 +283,7 @@ def parse_fetch(body: bytes) -> int:
     """Return the size in a FETCH response: one that a message can have."""
     (size,) = _unpack(wire.FETCH_RESPONSE, body)
     try:
-        message.check_size(size)
+        message.blocks_in(size)
     except HushbearError:
         raise ToyMisbehaves(f"The toy offers a message of {size} bytes.") from None
     return int(size)

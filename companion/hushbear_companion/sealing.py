@@ -19,19 +19,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from hushbear import container
 
+from . import message
 from .errors import BadMessage, BrokenMessage, CutShort, UnknownEpoch
 from .message import BLOCK_ALIGN, HEADER_SIZE, Header
 
-SEALED = 1  # in the header's field `seal`
-INFO = b"Hushbear message 1"
-CHUNK_BLOCKS = 4
-TAG_SIZE = 16
 FAMILY_KEY_SIZE = 32
-CHUNK_BODY = CHUNK_BLOCKS * BLOCK_ALIGN  # bytes of a whole chunk's blocks
-CHUNK_SIZE = CHUNK_BODY + TAG_SIZE
-CHUNKS_MAX = -(-container.BLOCKS_MAX // CHUNK_BLOCKS)
+CHUNK_BODY: int = container.CHUNK_BLOCKS * BLOCK_ALIGN  # bytes of a whole chunk's blocks
+CHUNK_SIZE: int = container.CHUNK_SIZE
+CHUNKS_MAX: int = -(-container.BLOCKS_MAX // container.CHUNK_BLOCKS)
 
-_KIND = (container.MAGIC, container.VERSION, container.CODEC_IMA, SEALED, 0)
 _KEY_SIZE = 32
 _PREFIX_SIZE = 7
 
@@ -42,7 +38,7 @@ class _Chunks:
     def __init__(self, header: bytes, message_id: bytes, family_key: bytes) -> None:
         if len(family_key) != FAMILY_KEY_SIZE:
             raise ValueError("a family key has 32 bytes")
-        info = INFO + header
+        info = container.INFO + header
         hkdf = HKDF(SHA256(), _KEY_SIZE + _PREFIX_SIZE, salt=message_id, info=info)
         derived = hkdf.derive(family_key)
         self._aead = AESGCM(derived[:_KEY_SIZE])
@@ -61,52 +57,17 @@ class _Chunks:
         return self._prefix + struct.pack(">IB", number, last)
 
 
-def size_of(blocks: int) -> int:
-    """Return the bytes of a sealed message of so many blocks."""
-    return HEADER_SIZE + blocks * BLOCK_ALIGN + -(-blocks // CHUNK_BLOCKS) * TAG_SIZE
-
-
-def blocks_in(size: int) -> int:
-    """Return the blocks of a sealed message of `size` bytes; BadMessage where none has so many."""
-    chunks, rest = divmod(size - HEADER_SIZE, CHUNK_SIZE)
-    blocks = chunks * CHUNK_BLOCKS + rest // BLOCK_ALIGN
-    if not 1 <= blocks <= container.BLOCKS_MAX or size_of(blocks) != size:
-        raise BadMessage(f"No message has {size} bytes.")
-    return blocks
-
-
 def seal(header: Header, blocks: bytes, family_key: bytes) -> bytes:
     """Return the sealed message of 1 to 1920 whole blocks. `family_key` is that of the header's
     epoch; no two messages may have one id."""
     count, rest = divmod(len(blocks), BLOCK_ALIGN)
     if rest or not 1 <= count <= container.BLOCKS_MAX:
         raise BadMessage(f"No message has {len(blocks)} bytes of sound.")
-    packed = pack_header(header)
+    packed: bytes = container.pack_header(header.id, header.sender, header.time, header.epoch)
     chunks = _Chunks(packed, header.id, family_key)
     pieces = [blocks[at : at + CHUNK_BODY] for at in range(0, len(blocks), CHUNK_BODY)]
     last = len(pieces) - 1
     return packed + b"".join(chunks.seal(i, i == last, piece) for i, piece in enumerate(pieces))
-
-
-def pack_header(header: Header) -> bytes:
-    """Return the 48 bytes at the beginning of a sealed message."""
-    return struct.pack(
-        container.HEADER, *_KIND, header.epoch, header.time, header.id, header.sender, bytes(8)
-    )
-
-
-def parse_header(header: bytes) -> Header:
-    """Return what the 48 bytes at the beginning of a sealed message say. Nothing of it is proven
-    before a chunk has opened. Raises BadMessage."""
-    if len(header) < HEADER_SIZE:
-        raise BadMessage("That is no message: it is too short.")
-    fields = struct.unpack(container.HEADER, header[:HEADER_SIZE])
-    if fields[0] != container.MAGIC:
-        raise BadMessage("That is no Hushbear message.")
-    if fields[:5] != _KIND or any(fields[9]):
-        raise BadMessage("That message was made by a newer version, or is not sealed.")
-    epoch, time, message_id, sender = fields[5:9]
-    return Header(message_id, sender, time, epoch)
 
 
 def unseal(content: bytes, family_keys: Mapping[int, bytes]) -> tuple[Header, bytes]:
@@ -114,7 +75,7 @@ def unseal(content: bytes, family_keys: Mapping[int, bytes]) -> tuple[Header, by
 
     Raises UnknownEpoch, BrokenMessage, CutShort, or BadMessage for what is no message at all.
     """
-    header = parse_header(content)
+    header = message.parse_header(content)
     return header, b"".join(unseal_stream(io.BytesIO(content), family_keys))
 
 
@@ -122,7 +83,7 @@ def unseal_stream(source: BinaryIO, family_keys: Mapping[int, bytes]) -> Iterato
     """Yield the blocks of each chunk, 1024 bytes and at last 256 to 1024, once it is known to be
     genuine. Holds no more than two chunks. Raises as unseal() does."""
     packed = source.read(HEADER_SIZE)
-    header = parse_header(packed)
+    header = message.parse_header(packed)
     family_key = family_keys.get(header.epoch)
     if family_key is None:
         raise UnknownEpoch(header.epoch)
@@ -130,7 +91,7 @@ def unseal_stream(source: BinaryIO, family_keys: Mapping[int, bytes]) -> Iterato
     chunk = source.read(CHUNK_SIZE)
     for number in range(CHUNKS_MAX):
         following = source.read(CHUNK_SIZE)
-        if not chunk or (not following and (len(chunk) - TAG_SIZE) % BLOCK_ALIGN):
+        if not chunk or (not following and (len(chunk) - container.TAG_SIZE) % BLOCK_ALIGN):
             raise CutShort(number)
         blocks = chunks.open(number, not following, chunk)
         if blocks is None and not following and chunks.open(number, False, chunk) is not None:

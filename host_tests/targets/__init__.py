@@ -18,7 +18,7 @@ from typing import ClassVar
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIB = ROOT / "lib"
 BUILD = ROOT / "build"  # what tools/setup has built, a directory for each target
-HEAP = 144 * 1024  # bytes for the script and what it imports; what it is given comes on top
+HEAP = 160 * 1024  # bytes for the script and what it imports; what it is given comes on top
 BULK = 512  # bytes objects longer than this travel outside the source text
 
 _MARK = "<<result>>"

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from host_tests import key_set, messages
+
 from .clock import VirtualLoop
 from .toy import VirtualToy
 
@@ -29,10 +31,14 @@ def run_virtual(coroutine: Any) -> Any:
 
 @pytest.fixture
 def virtual_toy(tmp_path: pathlib.Path) -> Callable[..., VirtualToy]:
-    """Make toys: virtual_toy("name", main=…, flash=…)."""
+    """Make toys: virtual_toy("name", main=…, flash=…). A new one has the family key of
+    messages.FAMILY, unless `founded` is off."""
 
-    def make(name: str = "toy", **options: Any) -> VirtualToy:
-        return VirtualToy(tmp_path / name, **options)
+    def make(name: str = "toy", *, founded: bool = True, **options: Any) -> VirtualToy:
+        toy = VirtualToy(tmp_path / name, **options)
+        if founded and not toy.nvs.stored():
+            toy.nvs.put("hushbear", "set1", key_set.pack(1, {}, messages.FAMILY))
+        return toy
 
     return make
 

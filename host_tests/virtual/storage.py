@@ -115,6 +115,11 @@ class Nvs:
             return {}
         return {k: bytes.fromhex(v) for k, v in json.loads(self.path.read_text()).items()}
 
+    def put(self, namespace: str, key: str, value: bytes) -> None:
+        """Have a blob in it from the beginning."""
+        self.values[f"{namespace}/1/{key}"] = value
+        self._save()
+
     def power_off(self) -> None:
         """What was not committed is gone."""
         self.values = self.stored()
@@ -137,9 +142,7 @@ class Nvs:
         key, value = _name(rest)
         full = f"{namespace}/{kind}/{key}"
         if verb == self.COMMIT:
-            temporary = self.path.with_suffix(".new")
-            temporary.write_text(json.dumps({k: v.hex() for k, v in self.values.items()}))
-            os.replace(temporary, self.path)
+            self._save()
             self.writes += 1
         elif not key:
             return bytes((_INVALID,))
@@ -154,6 +157,11 @@ class Nvs:
         else:
             return b"\0" + self.values[full]
         return b"\0"
+
+    def _save(self) -> None:
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps({k: v.hex() for k, v in self.values.items()}))
+        os.replace(temporary, self.path)
 
     def _erase(self, namespace: str, key: str) -> bool:
         found = [k for k in self.values if k in (f"{namespace}/0/{key}", f"{namespace}/1/{key}")]

@@ -22,7 +22,7 @@ import machine
 import os
 import time
 
-from hushbear import container, leds, wire
+from hushbear import container, leds, sealing, wire
 from hushbear.audio import POLL_MS, tones
 from hushbear.audio.mic import Mic
 from hushbear.audio.speaker import Speaker, Unreadable
@@ -54,14 +54,16 @@ class App:
         self._clock = self.crashlog.clock = Clock(machine.RTC())
         self._settings = Settings(log=self.crashlog.write)
         self._store = Store(log=self.crashlog.write)
+        self._keys = Keys()
         self._services = Services(
-            self._store, self._settings, self._clock, self.crashlog, board.battery_mv
+            self._keys, self._store, self._settings, self._clock, self.crashlog, board.battery_mv
         )
         self._led = leds.Led(board.light())
         self._mic = Mic(board, self._led, buffers)
         self._speaker = Speaker(board, buffers)
         self._paws = Paws(board)
-        self._link = Link(Radio(), Keys(), self._services)
+        self._link = Link(Radio(), self._services)
+        self._chunk = buffers.chunk
         self._supervisor = None
         self._header = bytearray(container.HEADER_SIZE)
         self._played = None  # id of the message that was played last
@@ -153,14 +155,19 @@ class App:
                     self._mic.start()
                 blocks = self._settings.record_max_s * container.RATE // container.BLOCK_SAMPLES
                 self._mic.keep(blocks)
-                recording = self._store.record(
-                    container.pack_header(os.urandom(16), container.TOY, self._clock.now()),
-                    container.HEADER_SIZE + blocks * container.BLOCK_ALIGN,
+                epoch = self._keys.epoch()
+                header = container.pack_header(
+                    os.urandom(16), container.TOY, self._clock.now(), epoch
                 )
-                full = await self._listen(recording)
-                if self._long_enough(recording):
+                recording = self._store.record(header, container.sealed_size(blocks))
+                sealer = sealing.Sealer(
+                    recording, header, self._keys.family_key(epoch), self._chunk
+                )
+                await self._listen(sealer)
+                if self._long_enough() and not sealer.empty():
+                    sealer.finish()
                     recording.keep()
-                    sound = tones.FULL if full else tones.STOP
+                    sound = tones.STOP if sealer.room or self._mic.full() else tones.FULL
         except StoreFull:
             sound = tones.FULL
         finally:
@@ -171,26 +178,20 @@ class App:
             self._led.error()
         await self._sound(sound)
 
-    async def _listen(self, recording):
-        """Record while the paw is held, up to the limit; return whether the flash ran full."""
+    async def _listen(self, sealer):
+        """Record while the paw is held, up to the limit, and as long as there is room."""
         mic = self._mic
-        try:
-            while self._paws.recording and not mic.full():
-                self._interrupted()
-                mic.drain(recording)
-                await asyncio.sleep_ms(POLL_MS)
-            mic.stop()
-            mic.drain(recording)
-        except StoreFull:
-            mic.stop()
-            return True
+        while self._paws.recording and sealer.room and not mic.full():
+            self._interrupted()
+            mic.drain(sealer)
+            await asyncio.sleep_ms(POLL_MS)
+        mic.stop()
+        mic.drain(sealer)
         if mic.lost:
             self.crashlog.write("recording: %d blocks lost, flash too slow" % mic.lost)
-        return False
 
-    def _long_enough(self, recording):
-        held = self._paws.recording or self._paws.held_ms >= self._settings.record_min_ms
-        return held and recording.size > container.HEADER_SIZE
+    def _long_enough(self):
+        return self._paws.recording or self._paws.held_ms >= self._settings.record_min_ms
 
     # Playing
 
@@ -226,8 +227,12 @@ class App:
                 n = 0
             if n != container.HEADER_SIZE:
                 raise container.ContainerError("header cut short")
-            container.parse_header(self._header)
-            heard = await speaker.play(reader, volume, self._interrupted)
+            epoch = container.parse_header(self._header)[3]
+            family_key = self._keys.family_key(epoch)
+            if family_key is None:
+                raise container.ContainerError("no key of epoch %d" % epoch)
+            opener = sealing.Opener(reader, self._header, family_key, self._chunk)
+            heard = await speaker.play(opener, volume, self._interrupted)
         if speaker.broken or speaker.starved:
             self.crashlog.write(
                 "message: %d blocks broken, %d came late" % (speaker.broken, speaker.starved)

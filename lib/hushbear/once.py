@@ -1,5 +1,6 @@
 """Modules that are loaded for one use and then let go: what is needed seldom, and its memory."""
 
+import gc
 import sys
 
 
@@ -7,6 +8,7 @@ def once(name):
     """Import the module of this name and return it; nothing else will know it. It lasts as long
     as somebody holds it, and what it imported first, too.
     """
+    gc.collect()  # the last ones, too, have been let go
     known = set(sys.modules)
     try:
         __import__(name)

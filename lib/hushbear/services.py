@@ -8,7 +8,9 @@ from hushbear import wire
 
 
 class Services:
-    def __init__(self, store, settings, clock, crashlog, battery_mv):
+    def __init__(self, keys, store, settings, clock, crashlog, battery_mv):
+        self.keys = keys
+        self.sessions = []  # those that are open; the link keeps them
         self.store = store
         self.settings = settings
         self.clock = clock

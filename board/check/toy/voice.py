@@ -20,11 +20,16 @@ class Recording:
         self.data = bytearray(BLOCKS * container.BLOCK_ALIGN)
         self._ring = Ring(self.data)
 
-    def write(self, block, size):
-        self._ring.put(block, 0, size)
+        self.room = BLOCKS
+        self.chunk = bytearray(container.BLOCK_ALIGN)
 
-    def readinto(self, block):
-        return self._ring.get(block, 0, len(block))
+    def take(self, ring):
+        ring.get(self.chunk, 0, len(self.chunk))
+        self._ring.put(self.chunk, 0, len(self.chunk))
+        self.room -= 1
+
+    def fill(self):
+        return self._ring.get(self.chunk, 0, len(self.chunk))
 
 
 def bars(data):

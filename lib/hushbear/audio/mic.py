@@ -24,7 +24,6 @@ class Mic:
         self._open_i2s = board.microphone
         self._led = led
         self._ring = buffers.ring
-        self._filed = buffers.filed
         self._coded = buffers.coded
         self._pcm = buffers.pcm
         self._slots_view = memoryview(buffers.pcm)
@@ -72,17 +71,16 @@ class Mic:
             i2s.deinit()
         self._led.microphone(False)
 
-    def drain(self, recording):
-        """Write the blocks that have gathered to `recording`."""
+    def drain(self, sealer):
+        """Have `sealer` take the blocks that have gathered, as far as it has room."""
         if self._error:
             raise self._error
         if self._i2s and time.ticks_diff(time.ticks_ms(), self._taken_at) > STALLED_MS:
             raise OSError("microphone: I2S has stopped calling")
         micropython.heap_lock()
         try:
-            while self._ring.used() >= BLOCK_ALIGN:
-                self._ring.get(self._filed, 0, BLOCK_ALIGN)
-                recording.write(self._filed, BLOCK_ALIGN)
+            while sealer.room and self._ring.used() >= BLOCK_ALIGN:
+                sealer.take(self._ring)
         finally:
             micropython.heap_unlock()
 

@@ -37,7 +37,8 @@ class Speaker:
         self._open_i2s = board.speaker
         self._amplifier = board.amplifier()
         self._ring = buffers.ring
-        self._filed = buffers.filed
+        self._at = 0  # where in the source's chunk the next block is
+        self._size = 0
         self._coded = buffers.coded
         self._pcm = buffers.pcm
         self._block_view = memoryview(buffers.pcm)[: 2 * BLOCK_SAMPLES]
@@ -52,24 +53,27 @@ class Speaker:
         self._fed_at = 0
         self._error = None
 
-    async def play(self, file, volume, interrupted):
-        """Play the blocks of `file` at `volume` percent; return whether to the end.
+    async def play(self, source, volume, interrupted):
+        """Play a source at `volume` percent; return whether to the end.
 
+        `source.fill()` puts the next 1 to 4 blocks into `source.chunk` and returns how many bytes
+        they are, 0 at the end; it must not allocate.
         `interrupted()` is asked every few milliseconds and must not allocate; true stops at once.
         """
         self.broken = self.starved = 0
         self._ring.clear()
+        self._at = self._size = 0
         self._ended = False
         self._sounding = False
         self._volume = loudness(volume)
         try:
             self._open(_MESSAGE_IBUF)
-            self._refill(file, 2)
+            self._refill(source, 2)
             self._feed(self._i2s)
             while self._tail <= _MESSAGE_IBUF // 2 + BLOCK_SAMPLES:
                 if interrupted():
                     return False
-                self._refill(file, 4)
+                self._refill(source, 4)
                 self._check()
                 await asyncio.sleep_ms(POLL_MS)
             return True
@@ -115,15 +119,19 @@ class Speaker:
         if time.ticks_diff(time.ticks_ms(), self._fed_at) > STALLED_MS:
             raise OSError("speaker: I2S has stopped calling")
 
-    def _refill(self, file, blocks):
-        """Move up to `blocks` blocks from the file to the ring."""
+    def _refill(self, source, blocks):
+        """Move up to `blocks` blocks from the source to the ring."""
         failure = None
         micropython.heap_lock()
         try:
             while blocks and not self._ended and self._ring.free() >= BLOCK_ALIGN:
                 blocks -= 1
-                if file.readinto(self._filed) == BLOCK_ALIGN:
-                    self._ring.put(self._filed, 0, BLOCK_ALIGN)
+                if self._at == self._size:
+                    self._size = source.fill()
+                    self._at = 0
+                if self._size:
+                    self._ring.put(source.chunk, self._at, BLOCK_ALIGN)
+                    self._at += BLOCK_ALIGN
                 else:
                     self._ended = True
         except Exception as error:

@@ -1,4 +1,4 @@
-"""HMAC-SHA256 (RFC 2104), HKDF-SHA256 (RFC 5869), and HKDF the way Noise calls it.
+"""HMAC-SHA256 (RFC 2104) and HKDF-SHA256 (RFC 5869).
 
 Official firmware has SHA-256 but no hmac.
 """
@@ -37,9 +37,3 @@ def expand(prk, info, size):
         block = hmac_sha256(prk, block + info + bytes((counter,)))
         output += block
     return output[:size]
-
-
-def hkdf(chaining_key, ikm, n):
-    """Return the n outputs of Noise's HKDF (revision 34, section 4.3), 32 bytes each."""
-    output = expand(extract(chaining_key, ikm), b"", n * HASH_SIZE)
-    return tuple([output[i : i + HASH_SIZE] for i in range(0, n * HASH_SIZE, HASH_SIZE)])

@@ -14,12 +14,18 @@ from os import urandom
 from . import x25519
 from .cipher_state import CipherState, NoiseError
 from .gcm import AESGCM, NONCE_SIZE, TAG_SIZE
-from .kdf import hkdf
+from .kdf import HASH_SIZE, expand, extract
 
 PSK_SIZE = 32
 
 _NAME = b"Noise_NNpsk0_25519_AESGCM_SHA256"  # 32 bytes: the first hash and chaining key as it is
 _NONCE = bytes(NONCE_SIZE)  # a handshake uses each of its keys once
+
+
+def hkdf(chaining_key, ikm, n):
+    """Return the n outputs of Noise's HKDF (revision 34, section 4.3), 32 bytes each."""
+    output = expand(extract(chaining_key, ikm), b"", n * HASH_SIZE)
+    return tuple([output[i : i + HASH_SIZE] for i in range(0, n * HASH_SIZE, HASH_SIZE)])
 
 
 class Responder:

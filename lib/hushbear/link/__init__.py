@@ -1,6 +1,6 @@
 """The authenticated link: BLE connections, a session on each, and the answers to their requests.
 
-    Link(radio, keys, services)   radio: hushbear.link.radio.Radio; services: all a phone reaches
+    Link(radio, services)         radio: hushbear.link.radio.Radio; services: all a phone reaches
     await .run(check_in)          serve for ever; calls `check_in()` every few seconds
     .transferring                 a message is on its way
 
@@ -14,9 +14,8 @@ from hushbear.link.session import Frame, Session
 
 
 class Link:
-    def __init__(self, radio, keys, services):
-        self._keys = keys
-        self._crashlog = services.crashlog
+    def __init__(self, radio, services):
+        self._services = services
         self._requests = Requests(services)
         self._radio = radio
         self._gate = Gate()
@@ -30,12 +29,15 @@ class Link:
         await self._radio.run(self._serve, check_in)
 
     async def _serve(self, peer):
+        services = self._services
         session = Session(peer, self._frame)
+        services.sessions.append(session)
         try:
-            await session.run(self._keys.psks(), self._gate, self._requests.handle)
+            await session.run(services.keys.psks, self._gate, self._requests.handle)
         except SessionOver:
             pass
         except Exception as error:  # A defect of ours must not cost the others their link.
-            self._crashlog.write(error)
+            services.crashlog.write(error)
         finally:
+            services.sessions.remove(session)
             self._requests.forget(session)

@@ -44,7 +44,7 @@ class Session:
         self._tx = None
 
     async def run(self, psks, gate, handle):
-        """Run the handshake with whichever of `psks`, (slot, key), the phone holds, then `await
+        """Run the handshake with whichever of `psks()`, (slot, key), the phone holds, then `await
         handle(self, kind, tag, body)` for each record, which holds the frame: `body` lasts until
         it sends. Ends by raising SessionOver.
 
@@ -112,7 +112,7 @@ class Session:
         noise = once("hushbear.crypto.noise")
         responder = noise.Responder(wire.PROLOGUE)
         found = None
-        for slot, psk in psks:  # all of them: when it answers must not tell which phone this is
+        for slot, psk in psks():  # all of them: when it answers must not tell which phone this is
             if responder.read_1(psk, message):
                 self.slot = slot
                 found = psk
@@ -125,6 +125,8 @@ class Session:
                 await asyncio.sleep_ms(0)  # Audio goes on meanwhile.
         except cipher_state.NoiseError as error:
             raise SessionOver(str(error))
+        if (self.slot, found) not in psks():
+            raise SessionOver("removed meanwhile")
         reply = responder.write_2()
         self._rx, self._tx = responder.split()
         async with frame.lock:

@@ -21,8 +21,8 @@
                                   NOT_FOUND, RANGE (not all came), DAMAGED, BUSY
   Recording (outbox), one at a time:
     .record(header, size_max=SIZE_MAX) -> Recording       BUSY, StoreFull
-    Recording.write(buf, n)       allocates nothing; StoreFull before the reserve is touched, and
-                                  what came so far can still be kept
+    Recording.write(buf, n)       allocates nothing; StoreFull past its `limit`, which may be less
+                                  than `size_max`, and what came so far can still be kept
     Recording.keep() -> Entry     .discard()      .size      .limit
 
 Words in capitals are the `.status` of a StoreError; every method may raise FAILED.
@@ -33,9 +33,8 @@ fetched is never given up: StoreFull is raised instead, and nothing was deleted.
 take more than three quarters of the room: however much the family sends, the child can answer.
 """
 
-import os
-
-from hushbear.container import BLOCK_ALIGN, HEADER_SIZE, SIZE_MAX
+from hushbear.container import SIZE_MAX
+from hushbear.once import once
 from hushbear.store.errors import StoreError, StoreFull, from_os
 from hushbear.store.index import Index
 from hushbear.store.receive import Receiver
@@ -43,9 +42,7 @@ from hushbear.store.record import Recording
 from hushbear.store.room import Room
 from hushbear.wire import BUSY, INBOX, OUTBOX
 
-RECORD_BLOCKS_MIN = 64  # 2 s of sound: with room for less, no recording is begun
-_ENOENT = const(2)
-_EEXIST = const(17)
+RECORD_MIN = 64 * 256 + 48  # bytes, 2 s of sound: with room for less, no recording is begun
 
 
 class Store:
@@ -67,22 +64,8 @@ class Store:
         self.total = self._room.total
 
     def boot(self):
-        try:
-            for path in (
-                self._root,
-                self._root + "/in",
-                self._root + "/out",
-                self._root + "/part",
-            ):
-                _make_directory(path)
-            _remove(self._record_path)  # nobody let go of the paw: not a message
-            self._index.boot()
-            self._receiver.boot()
-            status = os.statvfs(self._root)
-            self._index.block_size = status[0]
-            self._room.boot(status[3])
-        except OSError as error:
-            raise from_os(error)
+        boot = once("hushbear.store.boot").boot
+        boot(self._root, self._record_path, self._index, self._receiver, self._room)
         for entry in self.entries(INBOX):
             if entry.done:
                 self._heard = entry.id
@@ -132,11 +115,9 @@ class Store:
         room = self._room
         if room.recording is not None:
             raise StoreError(BUSY)
-        wanted = (size_max - HEADER_SIZE) // BLOCK_ALIGN
-        blocks = min(wanted, (room.reachable(OUTBOX) - HEADER_SIZE) // BLOCK_ALIGN)
-        if blocks < min(wanted, RECORD_BLOCKS_MIN):
+        limit = min(size_max, room.reachable(OUTBOX))
+        if limit < min(size_max, RECORD_MIN):
             raise StoreFull()
-        limit = HEADER_SIZE + blocks * BLOCK_ALIGN
         try:
             room.make(OUTBOX, limit)
             room.recording = Recording(
@@ -148,19 +129,3 @@ class Store:
 
     def _recorded(self):
         self._room.recording = None
-
-
-def _make_directory(path):
-    try:
-        os.mkdir(path)
-    except OSError as error:
-        if error.errno != _EEXIST:
-            raise
-
-
-def _remove(path):
-    try:
-        os.remove(path)
-    except OSError as error:
-        if error.errno != _ENOENT:
-            raise

@@ -8,46 +8,28 @@ change to a file shows when littlefs closes it, whole or not at all.
 
 import struct
 
-from hushbear.atomic import read, replace
+from hushbear.atomic import replace
 from hushbear.container import ID_SIZE
 
-_REMEMBERED = const(64)
-_HEAD = "<4sIB3x"
-_MAGIC = b"HBGN"
-_HEAD_SIZE = const(12)
+REMEMBERED = 64
+HEAD = "<4sIB3x"
+MAGIC = b"HBGN"
+HEAD_SIZE = 12
 
 
 class Gone:
     def __init__(self, path, log):
-        self._path = path
-        self._log = log
-        self._position = None  # where the next id goes; None: there is no file yet
-
-    def load(self):
-        """Look at the file; return the next sequence number it knows of."""
-        self._position = None
-        size = _HEAD_SIZE + _REMEMBERED * ID_SIZE
-        try:
-            data = read(self._path, size + 1)
-        except OSError:  # it can be spared, the messages cannot
-            data = b""
-        if data is None:
-            return 1
-        if len(data) == size:
-            magic, sequence, position = struct.unpack_from(_HEAD, data)
-            if magic == _MAGIC and position < _REMEMBERED and 1 <= sequence <= 1 << 31:
-                self._position = position
-                return sequence
-        self._log("store: list of deleted ids damaged, begun again")
-        return 1
+        self.path = path
+        self.log = log
+        self.position = None  # where the next id goes; None: there is no file yet
 
     def ids(self):
         """Iterate over the ids. The same bytearray each time."""
-        if self._position is None:
+        if self.position is None:
             return
         found = bytearray(ID_SIZE)
-        with open(self._path, "rb") as file:
-            file.seek(_HEAD_SIZE)
+        with open(self.path, "rb") as file:
+            file.seek(HEAD_SIZE)
             while file.readinto(found) == ID_SIZE:
                 yield found
 
@@ -59,17 +41,17 @@ class Gone:
 
     def remember(self, message_id, sequence):
         """Note a deleted id (None: only the next sequence number), durably."""
-        position = self._position
+        position = self.position
         if position is None:
-            head = struct.pack(_HEAD, _MAGIC, sequence, 0)
-            replace(self._path, head, bytes(_REMEMBERED * ID_SIZE))
-            self._position = position = 0
+            head = struct.pack(HEAD, MAGIC, sequence, 0)
+            replace(self.path, head, bytes(REMEMBERED * ID_SIZE))
+            self.position = position = 0
         following = position
-        with open(self._path, "r+b") as file:
+        with open(self.path, "r+b") as file:
             if message_id is not None:
-                following = (position + 1) % _REMEMBERED
-                file.seek(_HEAD_SIZE + position * ID_SIZE)
+                following = (position + 1) % REMEMBERED
+                file.seek(HEAD_SIZE + position * ID_SIZE)
                 file.write(message_id)
                 file.seek(0)
-            file.write(struct.pack(_HEAD, _MAGIC, sequence, following))
-        self._position = following
+            file.write(struct.pack(HEAD, MAGIC, sequence, following))
+        self.position = following

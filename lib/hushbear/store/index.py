@@ -4,18 +4,10 @@ import os
 import struct
 from collections import namedtuple
 
-from hushbear.container import HEADER_SIZE, ContainerError, check_size, parse_header
 from hushbear.store.errors import ENOSPC, StoreError
 from hushbear.store.gone import Gone
-from hushbear.store.names import (
-    DIRECTORY,
-    SEQUENCE_MAX,
-    blocks_for,
-    message_name,
-    parse_message_name,
-)
-from hushbear.store.room import MESSAGES_MAX
-from hushbear.wire import DONE, ENTRY, FAILED, INBOX, NOT_FOUND, OUTBOX
+from hushbear.store.names import SEQUENCE_MAX, blocks_for, message_name
+from hushbear.wire import DONE, ENTRY, FAILED, INBOX, NOT_FOUND
 
 Entry = namedtuple("Entry", ("sequence", "id", "sender", "size", "time", "done"))
 
@@ -50,29 +42,22 @@ class Reader:
 
 class Index:
     def __init__(self, root, log):
-        self._paths = (root + "/in", root + "/out")
-        self._log = log
-        self._boxes = ([], [])  # packed (wire.ENTRY): 64 bytes of heap each
+        self.paths = (root + "/in", root + "/out")
+        self.log = log
+        self.boxes = ([], [])  # packed (wire.ENTRY): 64 bytes of heap each
         self._opened = []
-        self._gone = Gone(root + "/gone", log)
-        self._next = 1  # sequence number of the next message
+        self.gone = Gone(root + "/gone", log)
+        self.next = 1  # sequence number of the next message
         self.block_size = 4096
 
-    def boot(self):
-        self._next = max(self._gone.load(), self._scan(INBOX), self._scan(OUTBOX))
-        for message_id in self._gone.ids():
-            entry = self.find(INBOX, message_id)
-            if entry is not None:  # the power failed between the two steps of delete()
-                self._remove(INBOX, entry)
-
     def entries(self, box, after=0):
-        for packed in self._boxes[box]:
+        for packed in self.boxes[box]:
             if struct.unpack_from("<I", packed)[0] > after:
                 yield Entry(*struct.unpack(ENTRY, packed))
 
     def find(self, box, message_id):
         at = self._at(box, message_id)
-        return None if at is None else Entry(*struct.unpack(ENTRY, self._boxes[box][at]))
+        return None if at is None else Entry(*struct.unpack(ENTRY, self.boxes[box][at]))
 
     def get(self, box, message_id):
         entry = self.find(box, message_id)
@@ -82,19 +67,19 @@ class Index:
 
     def has(self, message_id):
         """Whether a phone need not send this message (again): it is here, or was deleted."""
-        return self._at(INBOX, message_id) is not None or message_id in self._gone
+        return self._at(INBOX, message_id) is not None or message_id in self.gone
 
     def count(self, box):
-        return len(self._boxes[box])
+        return len(self.boxes[box])
 
     def waiting(self, box):
-        return sum(not packed[_FLAGS_AT] & DONE for packed in self._boxes[box])
+        return sum(not packed[_FLAGS_AT] & DONE for packed in self.boxes[box])
 
     def blocks(self, box):
         """Return the flash blocks that the messages of a box take."""
         return sum(
             blocks_for(struct.unpack_from("<I", packed, _SIZE_AT)[0], self.block_size)
-            for packed in self._boxes[box]
+            for packed in self.boxes[box]
         )
 
     def open(self, box, entry):
@@ -105,72 +90,44 @@ class Index:
 
     def adopt(self, box, path, message_id, sender, size, time):
         """Show the finished file `path` as the newest message: whole and durable on return."""
-        if self._next > SEQUENCE_MAX:  # boot() would not find it
+        if self.next > SEQUENCE_MAX:  # boot() would not find it
             raise StoreError(FAILED, "no sequence number left")
-        entry = Entry(self._next, message_id, sender, size, time, 0)
+        entry = Entry(self.next, message_id, sender, size, time, 0)
         packed = struct.pack(ENTRY, *entry)
         os.rename(path, self._path(box, entry))
-        self._next += 1
-        self._boxes[box].append(packed)
+        self.next += 1
+        self.boxes[box].append(packed)
         return entry
 
     def mark_done(self, box, entry):
         done = Entry(*entry[:5], DONE)
         os.rename(self._path(box, entry), self._path(box, done))
-        self._boxes[box][self._at(box, entry.id)] = struct.pack(ENTRY, *done)
+        self.boxes[box][self._at(box, entry.id)] = struct.pack(ENTRY, *done)
 
     def delete(self, box, entry):
         # The id first: if the power fails in between, boot() takes the second step.
-        remembered = box == INBOX or entry.sequence + 1 == self._next
+        remembered = box == INBOX or entry.sequence + 1 == self.next
         try:
             if remembered:
-                self._gone.remember(entry.id if box == INBOX else None, self._next)
+                self.gone.remember(entry.id if box == INBOX else None, self.next)
         except OSError as error:
             if error.errno != ENOSPC:
                 raise
             # Something else has eaten the reserve. Deleting has to help even then.
-            self._remove(box, entry)
-            self._gone.remember(entry.id if box == INBOX else None, self._next)
+            self.remove(box, entry)
+            self.gone.remember(entry.id if box == INBOX else None, self.next)
             return
-        self._remove(box, entry)
+        self.remove(box, entry)
 
-    def _remove(self, box, entry):
+    def remove(self, box, entry):
         os.remove(self._path(box, entry))
-        self._boxes[box].pop(self._at(box, entry.id))
-
-    def _scan(self, box):
-        # What does not belong there is left alone; what is damaged is left alone and logged.
-        found = self._boxes[box]
-        found.clear()
-        header = bytearray(HEADER_SIZE)
-        following = 1
-        for name, kind, _, size in os.ilistdir(self._paths[box]):
-            parsed = parse_message_name(name)
-            if parsed is None or kind == DIRECTORY:
-                continue
-            sequence, message_id, done = parsed
-            following = max(following, sequence + 1)
-            if len(found) >= MESSAGES_MAX:  # not of our making, and more than memory may hold
-                continue
-            try:
-                check_size(size)
-                with open(self._paths[box] + "/" + name, "rb") as file:
-                    file.readinto(header)
-                found_id, sender, time, _ = parse_header(header)
-                if found_id != message_id or self._at(box, message_id) is not None:
-                    raise ContainerError("wrong id")
-            except (ContainerError, OSError) as error:
-                self._log("store: %s left alone: %s" % (name, error))
-                continue
-            found.append(struct.pack(ENTRY, sequence, message_id, sender, size, time, done))
-        found.sort(key=lambda packed: struct.unpack_from("<I", packed)[0])
-        return following
+        self.boxes[box].pop(self._at(box, entry.id))
 
     def _path(self, box, entry):
-        return self._paths[box] + "/" + message_name(entry.sequence, entry.id, entry.done)
+        return self.paths[box] + "/" + message_name(entry.sequence, entry.id, entry.done)
 
     def _at(self, box, message_id):
-        for at, packed in enumerate(self._boxes[box]):
+        for at, packed in enumerate(self.boxes[box]):
             if packed[4:20] == message_id:
                 return at
         return None

@@ -4,48 +4,19 @@ in/00000007-<id>.new                   message: sequence number and id, in hexad
 part/<id>-<size>-<start of digest>     message that is being received
 """
 
-from binascii import hexlify, unhexlify
-
-from hushbear.container import ID_SIZE
+from binascii import hexlify
 
 SEQUENCE_MAX = 0x7FFFFFFF
-DIRECTORY = 0x4000  # kind of an entry of os.ilistdir()
 TAG_SIZE = 8  # bytes of the digest in a part's name: enough to tell two contents of one id apart
-_STATES = ("new", "done")
+STATES = ("new", "done")
 
 
 def message_name(sequence, message_id, done):
-    return "%08x-%s.%s" % (sequence, hexlify(message_id).decode(), _STATES[bool(done)])
-
-
-def parse_message_name(name):
-    """Return (sequence, id, done), or None if the store did not make this name."""
-    try:
-        sequence = int(name[:8], 16)
-        message_id = unhexlify(name[9 : 9 + 2 * ID_SIZE])
-        done = _STATES.index(name[10 + 2 * ID_SIZE :])
-        if sequence <= SEQUENCE_MAX and name == message_name(sequence, message_id, done):
-            return sequence, message_id, done
-    except ValueError:
-        pass
-    return None
+    return "%08x-%s.%s" % (sequence, hexlify(message_id).decode(), STATES[bool(done)])
 
 
 def part_name(message_id, size, tag):
     return "%s-%08x-%s" % (hexlify(message_id).decode(), size, hexlify(tag).decode())
-
-
-def parse_part_name(name):
-    """Return (id, size, tag), or None if the store did not make this name."""
-    try:
-        message_id = unhexlify(name[: 2 * ID_SIZE])
-        size = int(name[2 * ID_SIZE + 1 : 2 * ID_SIZE + 9], 16)
-        tag = unhexlify(name[2 * ID_SIZE + 10 :])
-        if len(tag) == TAG_SIZE and name == part_name(message_id, size, tag):
-            return message_id, size, tag
-    except ValueError:
-        pass
-    return None
 
 
 def _capacity(blocks, block_size):

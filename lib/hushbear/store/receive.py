@@ -12,11 +12,10 @@ from hushbear.container import (
     parse_header,
 )
 from hushbear.store.errors import StoreError, StoreFull, from_os
-from hushbear.store.names import DIRECTORY, TAG_SIZE, blocks_for, parse_part_name, part_name
+from hushbear.store.names import TAG_SIZE, blocks_for, part_name
 from hushbear.wire import BUSY, DAMAGED, INBOX, MALFORMED, NOT_FOUND, RANGE
 
 PARTS_MAX = 3  # unfinished messages kept; the shortest goes when another one comes
-_USELESS_MAX = const(16)  # parts removed at one start: their names are kept in memory till then
 _SYNC = const(16384)  # bytes between two flushes: a power cut can cost them, nothing confirmed
 _READ = const(256)  # bytes per read while hashing
 _READS = const(16)  # reads between two turns of the other tasks
@@ -34,47 +33,30 @@ class Part:
 class Receiver:
     def __init__(self, index, path):
         self._index = index
-        self._path = path
-        self._parts = []
+        self.path = path
+        self.parts = []
         self._active = None
         self._file = None
         self._position = 0
         self._synced = 0
         self._committing = False
 
-    def boot(self):
-        """Find the parts on flash; those that are of no use any more are removed."""
-        self._parts = []
-        useless = []
-        for name, kind, _, size in os.ilistdir(self._path):
-            parsed = parse_part_name(name)
-            if parsed is None or kind == DIRECTORY:
-                continue
-            message_id, whole, tag = parsed
-            if not 0 < size <= whole or len(self._parts) >= PARTS_MAX:
-                if len(useless) < _USELESS_MAX:
-                    useless.append(name)
-            else:
-                self._parts.append(Part(name, message_id, whole, tag, size))
-        for name in useless:
-            os.remove(self._path + "/" + name)
-
     def blocks(self):
         """Flash blocks that parts take, and that the message being received will take."""
         size = self._index.block_size
         return sum(
-            blocks_for(p.size if p is self._active else p.received, size) for p in self._parts
+            blocks_for(p.size if p is self._active else p.received, size) for p in self.parts
         )
 
     def idle(self, part=None):
         """Return the parts that nobody is sending now, shortest first, without `part`."""
-        parts = [p for p in self._parts if p is not self._active and p is not part]
+        parts = [p for p in self.parts if p is not self._active and p is not part]
         parts.sort(key=lambda p: p.received)
         return parts
 
     def drop(self, part):
-        self._parts.remove(part)
-        os.remove(self._path + "/" + part.name)
+        self.parts.remove(part)
+        os.remove(self.path + "/" + part.name)
 
     def offer(self, message_id, size, digest, room):
         if self._index.has(message_id):
@@ -99,9 +81,9 @@ class Receiver:
         room.make(INBOX, size, part)
         # Never past the last block: the whole size means "here already".
         position = min(part.received, size - BLOCK_ALIGN)
-        self._file = open(self._path + "/" + part.name, "r+b" if part.received else "wb")
-        if part not in self._parts:
-            self._parts.append(part)
+        self._file = open(self.path + "/" + part.name, "r+b" if part.received else "wb")
+        if part not in self.parts:
+            self.parts.append(part)
         self._file.seek(position)
         self._position = self._synced = position
         self._digest = bytes(digest)
@@ -151,7 +133,7 @@ class Receiver:
         if self._position != part.size:
             self.suspend()
             raise StoreError(RANGE)
-        path = self._path + "/" + part.name
+        path = self.path + "/" + part.name
         self._committing = True
         try:
             self._file.close()
@@ -163,7 +145,7 @@ class Receiver:
             if digest != self._digest or found_id != message_id:
                 raise ContainerError("not what was announced")
             self._index.adopt(INBOX, path, message_id, sender, part.size, time)
-            self._parts.remove(part)
+            self.parts.remove(part)
         except ContainerError as error:
             self.drop(part)
             raise StoreError(DAMAGED, str(error))
@@ -191,13 +173,13 @@ class Receiver:
                 await asyncio.sleep(0)
 
     def _find(self, message_id):
-        for part in self._parts:
+        for part in self.parts:
             if part.id == message_id:
                 return part
         return None
 
     def _measure(self, part):
         try:
-            part.received = os.stat(self._path + "/" + part.name)[6]
+            part.received = os.stat(self.path + "/" + part.name)[6]
         except OSError:
             part.received = 0
