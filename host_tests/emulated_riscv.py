@@ -47,8 +47,11 @@ class NVS:
     def __init__(self, namespace):
         self._path = "/nvs/" + namespace + "."
     def get_blob(self, key, buffer):
-        with open(self._path + key, "rb") as file:
-            return file.readinto(buffer)
+        try:
+            with open(self._path + key, "rb") as file:
+                return file.readinto(buffer)
+        except OSError:
+            raise OSError(-0x1102, "ESP_ERR_NVS_NOT_FOUND")
     def set_blob(self, key, value):
         with open(self._path + key, "wb") as file:
             file.write(value)
