@@ -17,6 +17,6 @@ setup: ## only set up, for demo and test
 	@tools/setup test
 
 clean: ## remove what set-up, demo and tests left in this directory
-	rm -rf .venv build demo-out bench-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build demo-out bench-out voice-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .PHONY: help demo test bench fuzz setup clean

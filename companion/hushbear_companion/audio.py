@@ -16,6 +16,8 @@ import soxr
 from . import adpcm, message
 from .errors import BadAudio
 
+Signal = npt.NDArray[np.float64]
+
 TARGET_LUFS = -18.0  # loudness by ITU-R BS.1770, gated
 CEILING_DBTP = -1.0  # the true peak, measured at four times the rate, stays below this
 GAIN_MAX_DB = 30.0  # a whisper is raised by no more, so that its noise is not
@@ -29,8 +31,6 @@ _OGG_PAGE_MAX = 65307  # bytes
 _READ_FRAMES = 65536
 _KINDS = "WAV, FLAC or OGG"
 
-_Signal = npt.NDArray[np.float64]
-
 
 def blocks_from_file(path: Path) -> bytes:
     """Return the sound in `path` as a message's blocks, or raise BadAudio."""
@@ -39,16 +39,25 @@ def blocks_from_file(path: Path) -> bytes:
 
 def load(path: Path) -> adpcm.Samples:
     """Return a sound file's samples as the toy wants them: int16, 16 kHz, mono, loudness even."""
+    return quantise(normalise(read(path)))
+
+
+def read(path: Path) -> Signal:
+    """Return a sound file at 16 kHz, mono, full scale 1, at most as long as a message."""
     rate, signal = _read(path)
     if rate != message.RATE:
         signal = soxr.resample(signal, rate, message.RATE, quality="HQ")
     if not len(signal):
         raise BadAudio(f"{path.name} is too short to be heard.", "Choose a longer recording.")
-    signal = normalise(signal[: message.SAMPLES_MAX])
+    return signal[: message.SAMPLES_MAX]
+
+
+def quantise(signal: Signal) -> adpcm.Samples:
+    """Return `signal` as int16; what is beyond full scale is clipped."""
     return np.clip(np.rint(signal * 32767), -32768, 32767).astype(np.int16)
 
 
-def normalise(signal: _Signal) -> _Signal:
+def normalise(signal: Signal) -> Signal:
     """Return 16 kHz mono `signal` at TARGET_LUFS, quieter where its peaks would pass the ceiling.
 
     What is silent all through comes back as it is.
@@ -58,11 +67,11 @@ def normalise(signal: _Signal) -> _Signal:
         return signal
     gain = min(TARGET_LUFS - _loudness(signal), GAIN_MAX_DB)
     gain = min(gain, CEILING_DBTP - 20 * math.log10(peak))
-    scaled: _Signal = signal * 10 ** (gain / 20)
+    scaled: Signal = signal * 10 ** (gain / 20)
     return scaled
 
 
-def _loudness(signal: _Signal) -> float:
+def _loudness(signal: Signal) -> float:
     shortest = math.ceil(_SHORTEST_FOR_GATING * message.RATE) + 1
     if len(signal) < shortest:  # one gating block: the sound said again until it is full
         signal = np.resize(signal, shortest)
@@ -74,12 +83,12 @@ def _loudness(signal: _Signal) -> float:
     return loudness
 
 
-def _true_peak(signal: _Signal) -> float:
+def _true_peak(signal: Signal) -> float:
     raised = soxr.resample(np.pad(signal, 64), message.RATE, 4 * message.RATE, quality="HQ")
     return float(max(np.max(np.abs(raised)), np.max(np.abs(signal))))
 
 
-def _read(path: Path) -> tuple[int, _Signal]:
+def _read(path: Path) -> tuple[int, Signal]:
     """Return (rate, mono signal in -1..1) of a file that was checked."""
     try:
         size = path.stat().st_size
@@ -106,7 +115,7 @@ def _read(path: Path) -> tuple[int, _Signal]:
         raise BadAudio(f"{path.name} is too large.", f"Cut it to {SECONDS_MAX} s.") from None
 
 
-def _read_sound(path: Path, sound: Any, head: bytes, size: int) -> _Signal:
+def _read_sound(path: Path, sound: Any, head: bytes, size: int) -> Signal:
     rate, channels = sound.samplerate, sound.channels
     low, high = _RATE_LIMITS
     if not low <= rate <= high or not 1 <= channels <= _CHANNELS_MAX:
@@ -135,7 +144,7 @@ def _read_sound(path: Path, sound: Any, head: bytes, size: int) -> _Signal:
         raise _cut_short(path)
     if not count:
         raise BadAudio(f"{path.name} holds no sound (0 samples).", "Record or export it again.")
-    signal: _Signal = np.concatenate(pieces)
+    signal: Signal = np.concatenate(pieces)
     if not np.all(np.isfinite(signal)):
         raise BadAudio(f"{path.name} holds samples that are no numbers.", "Export it again.")
     return np.clip(signal, -8.0, 8.0)

@@ -71,6 +71,13 @@ class BadAudio(HushbearError):
     exit_code = 6
 
 
+class BadVoice(HushbearError):
+    """What the toy is to say cannot be used: a voice's table, a prompt, a name."""
+
+    code = "bad-voice"
+    exit_code = 6
+
+
 class BadMessage(HushbearError):
     """Bytes that are not a message."""
 
@@ -212,3 +219,10 @@ class NoBluetooth(HushbearError):
     code = "no-bluetooth"
     exit_code = 12
     hint = "Switch Bluetooth on and allow this program to use it."
+
+
+class NoSpeech(HushbearError):
+    """espeak-ng, which speaks for the toy, is not there or does not know the voice."""
+
+    code = "no-speech"
+    exit_code = 14
