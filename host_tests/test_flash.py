@@ -21,11 +21,13 @@ from host_tests import key_set
 from host_tests.targets import LIB, ROOT
 from host_tests.targets.unix import Unix
 from hushbear_companion.link import parse_link
-from tools import flash_image
+from tools import flash, flash_image, flash_voice, voice, voice_file
+from tools.flash_commands import Problem
 
 pytestmark = pytest.mark.targets("unix")
 
 TOOLS = pathlib.Path(__file__).parent / "flash_tools"
+VOICES = flash.cache() / "voices"  # espeak-ng does not speak anew for every board
 ARCH = {"esp32": 10, "esp32s3": 10, "esp32c3": 11}
 MCU = {"esp32": "ESP32", "esp32s3": "ESP32S3", "esp32c3": "ESP32C3"}
 
@@ -91,6 +93,9 @@ class Board:
         (path / "bluetooth.py").write_text(RADIO)
         (path / "flash").write_bytes(b"\xff" * (4 << 20))
         (path / "port").touch()
+        (path / "cache/hushbear").mkdir(parents=True)
+        VOICES.mkdir(parents=True, exist_ok=True)
+        (path / "cache/hushbear/voices").symlink_to(VOICES)
         self.be(chip)
         self.tell("free", str(2 << 20))
         self.tell("calls", "")
@@ -114,6 +119,10 @@ class Board:
     @property
     def flash(self) -> bytes:
         return (self.path / "flash").read_bytes()
+
+    @property
+    def voices(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.files.glob("voice*")}
 
     @property
     def keys(self) -> list[bytes]:
@@ -189,7 +198,8 @@ def test_an_empty_board_becomes_a_toy(board: Board) -> None:
     printed = board.flashed("--image", "esp32.bin")
     assert board.complete()
     assert board.flash[0x1000:].startswith(image())
-    assert f"verified {len(list(LIB.rglob('*.py'))) + 3} files" in printed
+    assert f"verified {len(list(LIB.rglob('*.py'))) + 4} files" in printed
+    assert board.voices == {"voice": spoken("en")}
     assert "hushbear add" in printed
     link = re.search(r"hushbear://\S+", printed)
     assert link
@@ -199,7 +209,8 @@ def test_an_empty_board_becomes_a_toy(board: Board) -> None:
     assert kinds == [
         *("esptool flash-id", "esptool erase-flash", "esptool write-flash"),
         *("mpremote exec", "mpremote exec", "mpremote run"),
-        *("mpremote cp", "mpremote cp", "mpremote run", "mpremote cp", "mpremote run"),
+        *("mpremote cp", "mpremote cp", "mpremote cp", "mpremote run"),
+        *("mpremote cp", "mpremote run"),
         *("mpremote exec", "mpremote reset"),
     ]  # fmt: skip
 
@@ -443,7 +454,92 @@ def test_an_image_with_the_library_frozen_in_needs_no_files(toy: Board) -> None:
     shutil.copytree(toy.files / "lib/hushbear", toy.path / "hushbear")
     assert "no files are needed" in toy.flashed("--update")
     assert [path.name for path in toy.files.rglob("*.*py")] == ["boot.py"]
+    assert toy.voices == {"voice": spoken("en")}
     assert len(toy.keys) == 1
+
+
+# What it speaks
+
+
+def spoken(language: str) -> bytes:
+    return voice.kept(language, VOICES).read_bytes()
+
+
+@pytest.fixture
+def recording(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A file of prompts that nobody but the family has."""
+    path = tmp_path / "ours"
+    path.write_bytes(voice_file.pack("it", {"full": bytes(256), "0": bytes(512)}))
+    return path
+
+
+def test_the_first_language_is_what_it_speaks_and_the_others_are_there(board: Board) -> None:
+    board.flashed("--image", "esp32.bin", "--language", "de,en,fr")
+    three = {"voice": spoken("de"), "voice-en": spoken("en"), "voice-fr": spoken("fr")}
+    assert board.voices == three
+    board.flashed("--update")
+    assert board.voices == three
+    board.flashed("--update", "--language", "es")
+    assert board.voices == {"voice": spoken("es")}
+
+
+def test_recordings_are_flashed_and_an_update_leaves_them(
+    toy: Board, recording: pathlib.Path
+) -> None:
+    toy.flashed("--update", "--language", f"{recording},en")
+    ours = {"voice": recording.read_bytes(), "voice-en": spoken("en")}
+    assert toy.voices == ours
+    (toy.files / "lib/hushbear/app.mpy").write_text("of last month")
+    assert "its voice stays as it is" in toy.flashed("--update")
+    assert toy.voices == ours
+    assert toy.complete()
+
+
+def test_an_update_of_a_toy_without_a_voice_brings_one(toy: Board) -> None:
+    (toy.files / "voice").unlink()
+    toy.flashed("--update")
+    assert toy.voices == {"voice": spoken("en")}
+
+
+def test_a_voice_that_arrives_damaged_is_found(toy: Board, recording: pathlib.Path) -> None:
+    toy.fail("mpremote cp /", "damaged")  # what is copied besides the library does not arrive
+    toy.refused("--update", "--language", str(recording))
+    assert not (toy.files / "main.py").exists()
+    toy.fail("")
+    toy.flashed("--update", "--language", str(recording))
+    assert toy.voices == {"voice": recording.read_bytes()}
+    assert toy.complete()
+
+
+def test_an_image_with_the_library_frozen_in_gets_its_voice(toy: Board) -> None:
+    toy.tell("frozen", "hushbear/__init__.py")
+    shutil.copytree(toy.files / "lib/hushbear", toy.path / "hushbear")
+    assert "verified 2 files" in toy.flashed("--update", "--language", "fr,de")
+    assert toy.voices == {"voice": spoken("fr"), "voice-de": spoken("de")}
+
+
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        ("xx", "There is no table for the language 'xx', but for de, en, es, fr."),
+        ("de,en,de", "--language de,en,de has de twice"),
+        ("", "There is no table for the language ''"),
+        ("esp32.bin", "esp32.bin is not a whole file of prompts"),
+    ],
+)
+def test_a_voice_that_cannot_be_made_is_told_before_anything_is_erased(
+    language: str, line: str, board: Board
+) -> None:
+    assert line in board.refused("--image", "esp32.bin", "--language", language)
+    assert board.calls() == []
+
+
+def test_no_espeak_is_told_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match=r"espeak-ng is not installed. Install it .*recordings\.$"):
+        flash_voice.gather("en", tmp_path, tmp_path / "cache", dry_run=False)
 
 
 def test_a_missing_tool_is_named(board: Board) -> None:

@@ -24,6 +24,7 @@ from host_tests import emulated_riscv
 from host_tests.targets import LIB, ROOT
 from host_tests.test_flash import image
 from hushbear_companion.link import parse_link
+from tools import voice_file
 
 # mpremote, with the chip made ready first, and called what it stands for.
 MPREMOTE = """\
@@ -97,9 +98,13 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatedBoard]:
 
 
 @pytest.mark.targets("qemu-riscv")
-def test_what_is_flashed_runs_and_is_updated_in_place(board: EmulatedBoard) -> None:
-    printed = board.flash()
-    assert f"verified {len(list(LIB.rglob('*.py'))) + 3} files" in printed
+def test_what_is_flashed_runs_and_is_updated_in_place(
+    board: EmulatedBoard, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "ours"  # little, as this line is slow
+    path.write_bytes(voice_file.pack("it", {"0": bytes(256), "full": b"\1" * 512}))
+    printed = board.flash("--language", str(path))
+    assert f"verified {len(list(LIB.rglob('*.py'))) + 4} files" in printed
     link = re.search(r"hushbear://\S+", printed)
     assert link
     key = parse_link(link[0]).key
@@ -111,6 +116,11 @@ def test_what_is_flashed_runs_and_is_updated_in_place(board: EmulatedBoard) -> N
         " b = bytearray(4); r.get(b, 0, 4); print(b)"
     )
     assert said.strip() == "bytearray(b'bear')"
+    said = board.run(
+        "from hushbear.audio.voice import Voice; v = Voice('/voice-it').open('full');"
+        " b = bytearray(256); print(v.readinto(b), v.readinto(b), v.readinto(b), b[255])"
+    )
+    assert said.strip() == "256 256 0 1"
     assert "every file is there already" in board.flash()
     board.run("import os; os.remove('/lib/hushbear/app.mpy'); open('/board.py', 'w').close()")
     printed = board.flash()

@@ -21,7 +21,7 @@ from pathlib import Path
 from hushbear_companion.errors import HushbearError
 from hushbear_companion.link import parse_link, show
 
-from . import compact, flash_image
+from . import compact, flash_image, flash_voice
 from .flash_commands import BOARDS, Commands, Problem, chip_of, wrong_chip
 from .flash_image import BadImage, Image
 
@@ -30,6 +30,7 @@ LIB = ROOT / "lib"
 LIST = ROOT / "board/check/files.py"  # runs on the board
 FETCHED = "1.26.1"  # the MicroPython that mpflash is asked for
 OLDEST = (1, 23)
+FILES = ("board.mpy", "boot.py", "main.py")  # beside the library
 PATIENCE = 20  # seconds that a board has to start, and to make its file system the first time
 
 # A toy that knows a phone already keeps its keys; else it gets one.
@@ -64,6 +65,8 @@ class Flasher:
         self.board = commands.board
         self.dry_run = commands.dry_run
         self.stage = stage
+        self.voices: list[Path] = []  # on the stage
+        self.kept: dict[str, str] = {}  # voices that stay on the board: SHA-256 by path
 
     def compile(self) -> None:
         """Fill the stage with what goes onto the board: .mpy files, and boot.py and main.py."""
@@ -90,6 +93,13 @@ class Flasher:
             *("mpy-cross", f"-march={self.board.march}", "-O3"),
             *("-s", module.removeprefix("lib."), "-o", str(target), str(source)),
             target=target,
+        )
+
+    def speak(self, languages: str) -> None:
+        """Put voices on the stage, too."""
+        say(f"making its voice: {languages}")
+        self.voices = flash_voice.gather(
+            languages, self.stage, cache() / "voices", dry_run=self.dry_run
         )
 
     def fetch(self) -> Path:
@@ -202,12 +212,20 @@ class Flasher:
         """Bring the files over; main.py, which makes it a toy, only when all others are right."""
         frozen = self.frozen()
         there = self.files()
-        wanted = self.wanted()
+        self.keep_voices(there)
         if frozen:
             say("the image has the library and the firmware in it: no files are needed")
-            if needless := sorted(set(there.hashes) - {"/boot.py"}):
+            shutil.rmtree(self.stage / "lib")
+            for name in FILES:
+                (self.stage / name).unlink()
+            wanted = self.wanted()
+            if needless := sorted(set(there.hashes) - set(wanted) - {"/boot.py"}):
                 self.do.mpremote("rm", *(":" + path for path in needless))
+            if not wanted.items() <= there.hashes.items():
+                self.copy_voices()
+                self.verify()
             return
+        wanted = self.wanted()
         # Also what would be imported in place of our files: .py goes before .mpy.
         stale = sorted(set(there.hashes) - (set(wanted) - {"/main.py"}))
         if there.hashes == wanted and not self.dry_run:
@@ -216,7 +234,8 @@ class Flasher:
         if stale or self.dry_run:
             say("removing what is not to stay")
             self.do.mpremote("rm", *(":" + path for path in stale or ["/main.py"]))
-        needed = sum(blocks(file.stat().st_size) for file in self.stage.rglob("*.[mp]*y"))
+        needed = sum(blocks(file.stat().st_size) for file in self.staged())
+        needed += sum(blocks(there.sizes[path]) for path in self.kept)
         if not self.dry_run and there.free + sum(map(blocks, there.sizes.values())) < needed:
             raise Problem(
                 "the file system is too full: let messages be heard and delete them with"
@@ -224,21 +243,41 @@ class Flasher:
             )
         say("copying the library and the firmware")
         self.do.mpremote("cp", "-r", str(self.stage / "lib"), ":/", timeout=600)
-        others = [str(self.stage / name) for name in ("board.mpy", "boot.py")]
+        others = [str(self.stage / name) for name in FILES if name != "main.py"]
         self.do.mpremote("cp", *others, ":/", timeout=120)
+        self.copy_voices()
         self.verify(without="/main.py")
         self.do.mpremote("cp", str(self.stage / "main.py"), ":/", timeout=120)
         self.verify()
 
     def wanted(self) -> dict[str, str]:
         """Return the SHA-256 of each file that belongs on the board, by its path there."""
-        files = [self.stage / name for name in ("board.mpy", "boot.py", "main.py")]
-        files += (self.stage / "lib").rglob("*.mpy")
-        return {
+        return self.kept | {
             f"/{file.relative_to(self.stage)}": hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files
-            if file.exists()
+            for file in self.staged()
         }
+
+    def staged(self) -> list[Path]:
+        files = [*(self.stage / name for name in FILES), *self.voices]
+        return [
+            *(file for file in files if file.exists()),
+            *(self.stage / "lib").rglob("*.mpy"),
+        ]
+
+    def keep_voices(self, there: OnBoard) -> None:
+        """Leave the voices on the board as they are, where no others were asked for."""
+        if self.voices:
+            return
+        self.kept = {p: digest for p, digest in there.hashes.items() if flash_voice.is_voice(p)}
+        if self.kept:
+            say("its voice stays as it is; --language makes it anew")
+        else:
+            self.speak(flash_voice.DEFAULT)
+
+    def copy_voices(self) -> None:
+        if self.voices:
+            say("copying its voice")
+            self.do.mpremote("cp", *map(str, self.voices), ":/", timeout=600)
 
     def files(self) -> OnBoard:
         said = self.do.mpremote("run", str(LIST), timeout=120)
@@ -327,6 +366,8 @@ def flash(options: argparse.Namespace, stage: Path) -> None:
             f"{port} is not there: plug the board in; `mpremote connect list` lists ports"
         )
     flasher.compile()
+    if options.language is not None or not options.update:
+        flasher.speak(flash_voice.DEFAULT if options.language is None else options.language)
     if options.update:
         if options.image:
             image = flasher.read_image(options.image)
@@ -368,6 +409,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--update",
         action="store_true",
         help="keep keys and messages; MicroPython itself is written only if --image is given",
+    )
+    parser.add_argument(
+        "--language",
+        metavar="LANGUAGE[,…]",
+        help="what it speaks, first the one to begin with: languages (which takes espeak-ng), or"
+        f" files of tools/voice; default: {flash_voice.DEFAULT}, and as it is with --update",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print each command, and touch no board"

@@ -8,6 +8,7 @@ from binascii import hexlify
 block = bytearray(512)
 view = memoryview(block)
 waiting = ["/lib/hushbear", "/board.mpy", "/board.py", "/boot.py", "/main.py"]
+waiting += ["/" + name for name in os.listdir("/") if (name + "-").startswith("voice-")]
 while waiting:
     path = waiting.pop()
     try:
