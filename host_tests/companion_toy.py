@@ -25,7 +25,7 @@ from hushbear_companion.session import Stream, Timing
 from hushbear_companion.transport import Sighting
 
 QUICK = Timing(
-    scan=0.02, settle=0.0, connect=1, handshake=0.2, response=0.2, write=1, stall=0.2,
+    scan=0.02, settle=0.0, connect=1, handshake=0.2, pairing=0.2, response=0.2, write=1, stall=0.2,
     retries=4, first_pause=0.0, longest_pause=0.0,
 )  # fmt: skip
 NEVER = 1 << 60
@@ -366,8 +366,10 @@ class Air:
             link.drop()
             raise ConnectionError
 
-    async def sightings(self, seconds: float, settle: float | None = None) -> list[Sighting]:
-        if not self.in_sight:
+    async def sightings(
+        self, seconds: float, settle: float | None = None, service: str = wire.SERVICE_UUID
+    ) -> list[Sighting]:
+        if not self.in_sight or service != wire.SERVICE_UUID:
             return []
         return [Sighting(str(n), -50 - n, n) for n in range(len(self.toys))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ class Builder:
 
 
 class NoAdapter(Radio):
-    async def sightings(self, seconds: float, settle: float | None = None) -> list[Sighting]:
+    async def sightings(self, *_: Any, **options: Any) -> list[Sighting]:
         raise NoBluetooth("Bluetooth cannot be used")
 
 

@@ -55,8 +55,10 @@ _ROUNDS = 2  # how often the toys in sight are tried: a radio link may fail to c
 class Air(Protocol):
     """Where toys are found and reached: transport.Radio, or a model of one."""
 
-    async def sightings(self, seconds: float, settle: float | None = None) -> list[Sighting]:
-        """Return the toys in sight, strongest first."""
+    async def sightings(
+        self, seconds: float, settle: float | None = None, service: str = wire.SERVICE_UUID
+    ) -> list[Sighting]:
+        """Return the toys in sight that advertise `service`, strongest first."""
 
     async def open(self, sighting: Sighting, seconds: float) -> Stream:
         """Connect to one, or raise LinkLost."""

@@ -56,6 +56,7 @@ class Timing:
     settle: float = 0.6  # for further ones after it
     connect: float = 15.0
     handshake: float = 10.0
+    pairing: float = 30.0  # for the toy's answer to a code: another phone's attempt may go first
     response: float = 15.0
     write: float = 10.0
     stall: float = 20.0  # a transfer that does not move
@@ -78,18 +79,18 @@ class Session:
         self._frames = FrameReader()
         self._tag = 0
 
-    async def open(self, key: bytes) -> None:
+    async def open(self, key: bytes, prologue: bytes = wire.PROLOGUE) -> None:
         """Do the handshake. A toy that does not know `key` says nothing and closes: NotThisToy."""
         if self.state is not State.HELLO:
             raise RuntimeError("a session opens once")
-        initiator = Initiator(key, wire.PROLOGUE)
+        initiator = Initiator(key, prologue)
         refused = NotThisToy("The toy did not answer to the key.")
         try:
             self.state = State.HANDSHAKE
-            await self._write(frame(initiator.write_1()))
             try:
-                async with asyncio.timeout(self.timing.handshake):
-                    answer = await self._next_frame(wire.HANDSHAKE_SIZE)
+                answer = await self._exchange(
+                    initiator.write_1(), wire.HANDSHAKE_SIZE, self.timing.handshake
+                )
                 if answer is None:
                     raise refused
                 initiator.read_2(answer)
@@ -165,6 +166,13 @@ class Session:
             if record.kind == kind | wire.RESPONSE and record.tag == tag:
                 return tag, check_status(record.body, doing)
             # Otherwise it is left over from a transfer that was cancelled.
+
+    async def _exchange(self, payload: bytes, longest: int, seconds: float) -> bytes | None:
+        """Send a frame before there is a session; return the next one, None where the link ended.
+        Raises TimeoutError, FrameError, or LinkLost where it could not be sent."""
+        await self._write(frame(payload))
+        async with asyncio.timeout(seconds):
+            return await self._next_frame(longest)
 
     def _must_be_ready(self) -> None:
         if self.state is not State.READY:

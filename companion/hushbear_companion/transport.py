@@ -1,7 +1,8 @@
-"""The radio: find what advertises the toy's service, and carry bytes to it and from it, by bleak.
+"""The radio: find what advertises a toy's service, and carry bytes to it and from it, by bleak.
 
 `Radio()` is the computer's own adapter; with the two classes of another bleak backend it is that
-one. A toy advertises nothing but the service, so whose it is only the handshake can tell.
+one. A toy advertises nothing but the service, so whose it is only the handshake can tell. While
+its pairing window is open the service is another, with the same characteristics.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bleak.backends.device import BLEDevice
     from bleak.backends.scanner import AdvertisementData
 
-_SERVICE: str = wire.SERVICE_UUID
 _WRITE_MIN = 20  # every link carries this much
 _WRITE_MAX = 512  # no attribute is longer
 _PACKET = 251  # bytes of the longest link-layer packet
@@ -41,6 +41,7 @@ class Sighting:
     address: str
     rssi: int
     device: Any = field(repr=False, compare=False)
+    service: str = wire.SERVICE_UUID
 
 
 class Radio:
@@ -50,8 +51,10 @@ class Radio:
         self._scanner = scanner
         self._client = client
 
-    async def sightings(self, seconds: float, settle: float | None = None) -> list[Sighting]:
-        """Return the toys in sight, strongest first.
+    async def sightings(
+        self, seconds: float, settle: float | None = None, service: str = wire.SERVICE_UUID
+    ) -> list[Sighting]:
+        """Return the toys in sight that advertise `service`, strongest first.
 
         Listens for `seconds`, or with `settle` until so long after the first toy was heard.
         """
@@ -62,12 +65,13 @@ class Radio:
 
         def heard(device: BLEDevice, advertisement: AdvertisementData) -> None:
             services = [uuid.lower() for uuid in advertisement.service_uuids]
-            if _SERVICE in services and (device.address in seen or len(seen) < _SIGHTINGS_MAX):
-                seen[device.address] = Sighting(device.address, advertisement.rssi, device)
+            if service in services and (device.address in seen or len(seen) < _SIGHTINGS_MAX):
+                rssi = advertisement.rssi
+                seen[device.address] = Sighting(device.address, rssi, device, service)
                 first.set()
 
         with _bluetooth_errors():
-            async with BleakScanner(heard, service_uuids=[_SERVICE], backend=self._scanner):
+            async with BleakScanner(heard, service_uuids=[service], backend=self._scanner):
                 if settle is None:
                     await asyncio.sleep(seconds)
                 else:
@@ -86,7 +90,7 @@ class Radio:
         client = BleakClient(
             sighting.device,
             lambda _: stream.ended(),
-            services=[_SERVICE],
+            services=[sighting.service],
             timeout=seconds,
             backend=self._client,
         )
