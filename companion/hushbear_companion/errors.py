@@ -38,12 +38,68 @@ class BadLink(UsageError):
     hint = "Copy the whole hushbear:// line that set-up printed, or scan its QR code again."
 
 
+class BadCode(UsageError):
+    """A text that is no code of a pairing window."""
+
+    code = "bad-code"
+    hint = "Type the digits that the toy spoke; a tap on a paw lets it say them again."
+
+
 class NoToyInSight(HushbearError):
     """No toy advertises near by."""
 
     code = "not-found"
     exit_code = 3
     hint = "Bring the toy within a few metres, see that it is switched on, and try again."
+
+
+class NoOpenWindow(NoToyInSight):
+    """No toy near by is ready to be paired with."""
+
+    code = "no-window"
+    hint = (
+        "Hold both paws for 5 s, until the toy says a code, and stay within a few metres; "
+        "one that knows 8 phones says that it is full: remove one first (`hushbear revoke`)."
+    )
+
+
+class SeveralWindows(HushbearError):
+    """Several toys near by are ready to be paired with."""
+
+    code = "several-windows"
+    exit_code = 13
+    hint = (
+        "Wait until the others' windows close (2 minutes); "
+        "or hold yours to this computer and add --nearest."
+    )
+
+
+class WindowClosed(HushbearError):
+    """The toy's pairing window is no longer open."""
+
+    code = "window-closed"
+    exit_code = 13
+    hint = "Hold both paws for 5 s until the toy says a new code."
+
+
+class WrongCode(HushbearError):
+    """The code that was typed is not the one that the toy spoke. `left` is how many attempts its
+    window has left."""
+
+    code = "wrong-code"
+    exit_code = 13
+
+    def __init__(self, left: int) -> None:
+        super().__init__(
+            f"The toy did not take that code: {attempts_in_words(left)}.",
+            "Tap a paw to hear it again." if left else WindowClosed.hint,
+        )
+        self.left = left
+
+
+def attempts_in_words(left: int) -> str:
+    """Return in words how many attempts a pairing window has left."""
+    return f"{left or 'no'} attempt{'' if left == 1 else 's'} left"
 
 
 class NotThisToy(HushbearError):
@@ -62,6 +118,16 @@ class LinkLost(HushbearError):
     code = "link-lost"
     exit_code = 5
     hint = "Go nearer to the toy and run the same command again; it goes on where it stopped."
+
+
+class PairingUnsure(LinkLost):
+    """The link was lost when the toy had been told to remember this phone: perhaps it does."""
+
+    code = "unsure"
+    hint = (
+        "Try `hushbear status` near the toy. If it does not answer to the key, "
+        "`hushbear toys forget` it here and pair again."
+    )
 
 
 class BadAudio(HushbearError):
@@ -134,6 +200,14 @@ class ToyFull(HushbearError):
     code = "toy-full"
     exit_code = 7
     hint = "Delete messages (`hushbear list`, `hushbear delete ID`), or let the child hear some."
+
+
+class PhonesFull(HushbearError):
+    """The toy has no place for another phone."""
+
+    code = "phones-full"
+    exit_code = 7
+    hint = "Remove one from another phone: `hushbear phones`, `hushbear revoke NAME`."
 
 
 class NoSuchMessage(HushbearError):
