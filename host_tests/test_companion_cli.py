@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
 
+from host_tests.companion_command import Command, command_near, error_of, one_line
 from host_tests.companion_toy import (
     FAMILY,
-    QUICK,
     SENDER,
     Air,
     Link,
@@ -30,13 +26,12 @@ from host_tests.companion_toy import (
 )
 from hushbear import upkeep_wire, wire
 from hushbear_companion import link, sealing
-from hushbear_companion.cli import app, parse_quiet_hours
+from hushbear_companion.cli import parse_quiet_hours
 from hushbear_companion.errors import UsageError
 from hushbear_companion.keystore import KeyStore
 
 KEY = bytes(range(32))
 LINK = str(link.ToyLink(KEY))
-Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -51,21 +46,7 @@ def air(toy: Toy) -> Air:
 
 @pytest.fixture
 def hushbear(air: Air, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run the command near `air`, with a configuration directory of its own."""
-
-    @contextlib.asynccontextmanager
-    async def open_radio(spec: str | None) -> AsyncIterator[Air]:
-        yield air
-
-    monkeypatch.setenv("HUSHBEAR_CONFIG", str(tmp_path / "config"))
-    monkeypatch.delenv("HUSHBEAR_RADIO", raising=False)
-    monkeypatch.setattr("hushbear_companion.transport.open_radio", open_radio)
-    monkeypatch.setattr("hushbear_companion.client.Timing", lambda: QUICK)
-
-    def run(*arguments: object, text: str | None = None) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=text)
-
-    return run
+    return command_near(air, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -80,19 +61,6 @@ def sound(tmp_path: Path) -> Path:
     path = tmp_path / "hello.wav"
     soundfile.write(path, 0.3 * np.sin(np.arange(32000) / 8), 16000)
     return path
-
-
-def error_of(result: Result) -> dict[str, str]:
-    values: dict[str, Any] = json.loads(result.stdout)
-    assert list(values) == ["error"] and list(values["error"]) == ["code", "message", "hint"]
-    error: dict[str, str] = values["error"]
-    return error
-
-
-def one_line(result: Result) -> str:
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("hushbear: ") and not result.stdout
-    return lines[0]
 
 
 # Toys

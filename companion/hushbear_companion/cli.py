@@ -6,68 +6,32 @@ Exit codes and the keys that --json prints are listed in companion/README.md and
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import typer.core
-from typer.exceptions import TyperException
 
 from . import link
+from .command import (
+    Group,
+    JsonOption,
+    RadioOption,
+    ToyOption,
+    messages,
+    output_for,
+    with_toy,
+)
 from .errors import HushbearError, NoSuchMessage, NoToyInSight, UsageError
-from .keystore import KeyStore, Toy, data_directory
+from .keystore import KeyStore, data_directory
 
 if TYPE_CHECKING:
     from .client import Client
-    from .output import Output
     from .records import Entry
 
-T = TypeVar("T")
-
-INTERRUPTED = 130
-
-
-class _Group(typer.core.TyperGroup):
-    """Turns every error into one line, or one JSON object, and an exit code."""
-
-    def main(self, args: Any = None, *_: Any, **options: Any) -> Any:
-        arguments = list(sys.argv[1:] if args is None else args)
-        as_json = "--json" in arguments
-        options["standalone_mode"] = False
-        error: HushbearError
-        try:
-            code = super().main(arguments, **options) or 0
-            if code != INTERRUPTED:
-                sys.exit(code)
-            error = _interrupted()  # typer has caught it already
-        except HushbearError as raised:
-            error = raised
-        except TyperException as raised:
-            error = UsageError(_sentence(raised.format_message()), "See `hushbear --help`.")
-        except (typer.Abort, KeyboardInterrupt):
-            error = _interrupted()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        except Exception as raised:
-            if os.environ.get("HUSHBEAR_DEBUG"):
-                raise
-            error = HushbearError(
-                f"The companion itself failed ({type(raised).__name__}: {raised}).",
-                "Set HUSHBEAR_DEBUG=1 to see where, and report it.",
-            )
-        from .output import report
-
-        report(error, as_json)
-        sys.exit(error.exit_code)
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -75,21 +39,6 @@ app = typer.Typer(
 )
 toys_app = typer.Typer(no_args_is_help=True, help="The toys that are known here.")
 app.add_typer(toys_app, name="toys")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-ToyOption = Annotated[
-    str | None, typer.Option("--toy", metavar="NAME", help="Which toy, if several are known.")
-]
-RadioOption = Annotated[
-    str | None,
-    typer.Option(
-        "--radio",
-        metavar="SPEC",
-        envvar="HUSHBEAR_RADIO",
-        help="A bumble transport instead of this computer's Bluetooth, e.g. "
-        "tcp-client:127.0.0.1:9000.",
-    ),
-]
 
 
 def _version(asked: bool) -> None:
@@ -125,7 +74,7 @@ def scan(
     seen = asyncio.run(listen())
     if not seen:
         raise NoToyInSight("No toy is in sight.")
-    _output(as_json).table(
+    output_for(as_json).table(
         {"toys": [{"address": toy.address, "rssi": toy.rssi} for toy in seen]},
         ("address", "signal"),
         [[toy.address, f"{toy.rssi} dBm"] for toy in seen],
@@ -151,7 +100,7 @@ def add(
     if name is None:
         name = next((toy.name for toy in store.toys() if toy.key == key), "bear")
     toy = store.add(name, key)
-    _output(as_json).result({"toy": toy.name}, f"{toy.name} is known now.")
+    output_for(as_json).result({"toy": toy.name}, f"{toy.name} is known now.")
 
 
 @app.command()
@@ -168,7 +117,7 @@ def send(
     from .outbox import Outbox
 
     to = KeyStore().get(toy)
-    output = _output(as_json)
+    output = output_for(as_json)
     outbox = Outbox()
     draft = outbox.draft(to, file)
     seconds = draft.seconds
@@ -181,7 +130,7 @@ def send(
             await client.send(content, progress)
         return content
 
-    content = _with_toy(to, radio, output, work)
+    content = with_toy(to, radio, output, work)
     outbox.confirmed(draft)
     header = message.parse_header(content)
     output.result(
@@ -213,7 +162,7 @@ def fetch(
     from .records import Box
 
     source = KeyStore().get(toy)
-    output = _output(as_json)
+    output = output_for(as_json)
     sealed = data_directory() / source.id.hex() / "fetched"
     inbox.prepare(directory)
     inbox.prepare(sealed, private=True)
@@ -232,7 +181,7 @@ def fetch(
             fetched.append((entry, path, kept))
             output.line(f"{path} ({entry.seconds:.1f} s)")
 
-    _with_toy(source, radio, output, work)
+    with_toy(source, radio, output, work)
     output.result(
         {
             "toy": source.name,
@@ -250,7 +199,7 @@ def fetch(
                 {"id": entry.id.hex(), "error": error_values(error)} for entry, error in failed
             ],
         },
-        f"{_messages(len(fetched))} fetched." if fetched else "Nothing new.",
+        f"{messages(len(fetched))} fetched." if fetched else "Nothing new.",
         *(f"{entry.id.hex()[:8]} failed: {error}" for entry, error in failed),
     )
     if failed:
@@ -258,7 +207,7 @@ def fetch(
 
 
 @app.command("list")
-def list_messages(
+def listmessages(
     toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOption = False
 ) -> None:
     """Show the messages on the toy."""
@@ -266,12 +215,12 @@ def list_messages(
     from .records import Box
 
     source = KeyStore().get(toy)
-    output = _output(as_json)
+    output = output_for(as_json)
 
     async def work(client: Client) -> tuple[list[Entry], bytes | None]:
         return await client.entries(Box.INBOX) + await client.entries(Box.OUTBOX), client.sender
 
-    entries, own = _with_toy(source, radio, output, work)
+    entries, own = with_toy(source, radio, output, work)
     state = {
         (Box.INBOX, False): "not heard yet",
         (Box.INBOX, True): "heard",
@@ -317,7 +266,7 @@ def delete(
     from .records import Box
 
     source = KeyStore().get(toy)
-    output = _output(as_json)
+    output = output_for(as_json)
 
     async def work(client: Client) -> list[Entry]:
         entries = await client.entries(Box.INBOX) + await client.entries(Box.OUTBOX)
@@ -333,13 +282,13 @@ def delete(
             await client.delete(entry.box, entry.id)
         return chosen
 
-    gone = _with_toy(source, radio, output, work)
+    gone = with_toy(source, radio, output, work)
     output.result(
         {
             "toy": source.name,
             "deleted": [{"id": e.id.hex(), "box": e.box.name.lower()} for e in gone],
         },
-        f"{_messages(len(gone))} deleted.",
+        f"{messages(len(gone))} deleted.",
     )
 
 
@@ -349,14 +298,14 @@ def status(toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOption
     from .output import status_values, when
 
     source = KeyStore().get(toy)
-    output = _output(as_json)
-    now = _with_toy(source, radio, output, lambda client: client.status())
+    output = output_for(as_json)
+    now = with_toy(source, radio, output, lambda client: client.status())
     battery = f"{now.battery_mv / 1000:.2f} V" if now.battery_mv else "not measured"
     output.result(
         {"toy": source.name, **status_values(now)},
         f"{source.name}: {now.doing.name.lower()}{', quiet hours' if now.quiet_now else ''}",
-        f"inbox     {_messages(now.inbox)}, {now.unheard} not heard yet",
-        f"outbox    {_messages(now.outbox)}, {now.unfetched} not fetched yet",
+        f"inbox     {messages(now.inbox)}, {now.unheard} not heard yet",
+        f"outbox    {messages(now.outbox)}, {now.unfetched} not fetched yet",
         f"room      {now.free // 1024} kB of {now.total // 1024} kB free",
         f"battery   {battery}",
         f"clock     {when(now.clock)}",
@@ -394,7 +343,7 @@ def settings(
     changes = {name: value for name, value in changes.items() if value is not None}
     Settings(0, 0, 0, False, 0, 0, 300, 60).changed(**changes)  # before anything is sent
     source = KeyStore().get(toy)
-    output = _output(as_json)
+    output = output_for(as_json)
 
     async def work(client: Client) -> Settings:
         current = await client.settings()
@@ -403,7 +352,7 @@ def settings(
             current = await client.settings()
         return current
 
-    now = _with_toy(source, radio, output, work)
+    now = with_toy(source, radio, output, work)
     hours = f"{clock_time(now.quiet_from)}-{clock_time(now.quiet_to)}"
     output.result(
         {"toy": source.name, "settings": settings_values(now)},
@@ -423,7 +372,7 @@ def crashlog(
 ) -> None:
     """Show what went wrong on the toy."""
     source = KeyStore().get(toy)
-    output = _output(as_json)
+    output = output_for(as_json)
 
     async def work(client: Client) -> str:
         text = await client.crashlog()
@@ -431,7 +380,7 @@ def crashlog(
             await client.clear_crashlog()
         return text
 
-    text = _with_toy(source, radio, output, work)
+    text = with_toy(source, radio, output, work)
     output.result(
         {"toy": source.name, "crashlog": text, "cleared": clear},
         text.rstrip("\n") or "The crash log is empty.",
@@ -442,7 +391,7 @@ def crashlog(
 def toys_list(as_json: JsonOption = False) -> None:
     """Show the toys that are known here."""
     names = [toy.name for toy in KeyStore().toys()]
-    _output(as_json).result(
+    output_for(as_json).result(
         {"toys": [{"name": name} for name in names]}, *(names or ["No toy is known here yet."])
     )
 
@@ -463,7 +412,7 @@ def toys_show(
         link.save_svg(secret, svg)
     if as_json:
         values = {"png": png and str(png), "svg": svg and str(svg)}
-        _output(as_json).result({"toy": known.name, "link": str(secret), **values})
+        output_for(as_json).result({"toy": known.name, "link": str(secret), **values})
     elif not (png or svg):
         link.show(secret)
 
@@ -474,7 +423,7 @@ def toys_forget(
 ) -> None:
     """Forget a toy and its key. The toy itself keeps its messages."""
     gone = KeyStore().remove(toy)
-    _output(as_json).result({"toy": gone.name}, f"{gone.name} is forgotten.")
+    output_for(as_json).result({"toy": gone.name}, f"{gone.name} is forgotten.")
 
 
 def parse_quiet_hours(text: str | None) -> dict[str, Any]:
@@ -490,54 +439,6 @@ def parse_quiet_hours(text: str | None) -> dict[str, Any]:
     if start == end:
         raise UsageError("Quiet hours need an end other than their beginning.", "Or write off.")
     return {"quiet": True, "quiet_from": start, "quiet_to": end}
-
-
-def _with_toy(
-    toy: Toy, radio: str | None, output: Output, work: Callable[[Client], Awaitable[T]]
-) -> T:
-    from .client import Client
-    from .transport import open_radio
-
-    store = KeyStore()
-
-    async def run() -> T:
-        async with (
-            open_radio(radio) as air,
-            Client(
-                toy.key,
-                air,
-                waiting=output.waiting,
-                sender=toy.sender,
-                family_keys=toy.family,
-                learned=lambda client: store.learn(
-                    toy.key, client.sender, client.family, client.members
-                ),
-            ) as client,
-        ):
-            return await work(client)
-
-    return asyncio.run(run())
-
-
-def _output(as_json: bool) -> Output:
-    from .output import Output
-
-    return Output(as_json)
-
-
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count} messages"
-
-
-def _interrupted() -> HushbearError:
-    error = HushbearError("Stopped.", "The same command again goes on from here.")
-    error.code, error.exit_code = "interrupted", INTERRUPTED
-    return error
-
-
-def _sentence(text: str) -> str:
-    text = " ".join(text.split())
-    return text if text.endswith(".") else text + "."
 
 
 def main() -> None:
