@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import link
+from . import cli_family, link
 from .command import (
     Group,
     JsonOption,
@@ -439,6 +439,10 @@ def parse_quiet_hours(text: str | None) -> dict[str, Any]:
     if start == end:
         raise UsageError("Quiet hours need an end other than their beginning.", "Or write off.")
     return {"quiet": True, "quiet_from": start, "quiet_to": end}
+
+
+for _command in (cli_family.pair, cli_family.phones, cli_family.rename, cli_family.revoke):
+    app.command()(_command)
 
 
 def main() -> None:

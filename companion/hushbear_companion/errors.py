@@ -108,7 +108,8 @@ class NotThisToy(HushbearError):
     code = "refused"
     exit_code = 4
     hint = (
-        "Bring your own toy nearer; if it is the only one here, run its set-up and add it again."
+        "Bring your own toy nearer; if it is this one, it has forgotten this phone: "
+        "pair again (`hushbear pair`)."
     )
 
 

@@ -9,6 +9,7 @@ before messages were sealed, is read as one whose families are still to be learn
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -115,7 +116,10 @@ class KeyStore:
         """Return the toy of that name; without a name, the only one there is."""
         toys = self.toys()
         if not toys:
-            raise NoSuchToy("No toy is known here yet.", "Add one: `hushbear add LINK`.")
+            raise NoSuchToy(
+                "No toy is known here yet.",
+                "Pair with one: `hushbear pair` (or `hushbear add LINK`).",
+            )
         names = ", ".join(toy.name for toy in toys)
         if name is None:
             if len(toys) > 1:
@@ -126,20 +130,54 @@ class KeyStore:
                 return toy
         raise NoSuchToy(f"No toy is called {name!r} here.", f"Known: {names}.")
 
-    def add(self, name: str, key: bytes) -> Toy:
+    def add(
+        self, name: str, key: bytes, sender: bytes | None = None,
+        family: Mapping[int, bytes] | None = None,
+    ) -> Toy:  # fmt: skip
         """Remember a toy. The same key again only changes the name; a name taken is refused."""
-        name = check_name(name)
         with self._locked():
             toys = self.toys()
-            if any(toy.name.casefold() == name.casefold() and toy.key != key for toy in toys):
-                raise UsageError(
-                    f"A toy called {name!r} is known already.",
-                    "Choose another with --name, or `hushbear toys forget` the old one.",
-                )
             known = next((toy for toy in toys if toy.key == key), None)
-            toy = replace(known, name=name) if known else Toy(name, key, os.urandom(_ID_SIZE))
+            name = self.check_free(name, known)
+            if known:
+                toy = replace(known, name=name)
+            else:
+                toy = Toy(name, key, os.urandom(_ID_SIZE), sender, _newest(family or {}))
             self._write([toy if old.key == key else old for old in toys] + [toy] * (not known))
         return toy
+
+    def check_free(self, name: str, known: Toy | None = None) -> str:
+        """Return a name that no toy but `known` has, or raise UsageError."""
+        name = check_name(name)
+        others = [toy for toy in self.toys() if known is None or toy.key != known.key]
+        if any(toy.name.casefold() == name.casefold() for toy in others):
+            raise UsageError(
+                f"A toy called {name!r} is known already.",
+                "Choose another with --name, or `hushbear toys forget` the old one.",
+            )
+        return name
+
+    def free_name(self) -> str:
+        """Return a name for a toy that nobody has named: bear, bear 2, ..."""
+        taken = {toy.name.casefold() for toy in self.toys()}
+        names = itertools.chain(["bear"], (f"bear {n}" for n in itertools.count(2)))
+        return next(name for name in names if name not in taken)
+
+    def unite(self, key: bytes, *, keep_name: bool) -> Toy:
+        """Make one of the toy of that key and an older entry of the same family, if there is one.
+        What remains has the older entry's id, and with `keep_name` its name; the older key goes.
+        """
+        with self._locked():
+            toys = self.toys()
+            new = next(toy for toy in toys if toy.key == key)
+            for old in toys:
+                if old is not new and old.family.items() & new.family.items():
+                    name = old.name if keep_name else new.name
+                    family = _newest({**old.family, **new.family})
+                    united = replace(new, name=name, id=old.id, family=family)
+                    self._write([united if toy is old else toy for toy in toys if toy is not new])
+                    return united
+        return new
 
     def learn(
         self, key: bytes, sender: bytes | None, family: Mapping[int, bytes],
@@ -164,6 +202,11 @@ class KeyStore:
             gone = self.get(name)
             self._write([toy for toy in self.toys() if toy != gone])
         return gone
+
+    def forget(self, key: bytes) -> None:
+        """Forget the toy of that key, if it is known."""
+        with self._locked():
+            self._write([toy for toy in self.toys() if toy.key != key])
 
     def _check_private(self, status: os.stat_result) -> None:
         if os.name != "posix":
