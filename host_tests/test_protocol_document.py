@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from host_tests.targets import ROOT
-from hushbear import container, upkeep_wire, wire
+from hushbear import container, family_wire, pairing_wire, upkeep_wire, wire
 from hushbear_companion import sealing
 
 # A document breaks its lines where it likes.
@@ -37,6 +37,22 @@ TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
         f'"{container.INFO.decode()}"',
         f"info's first {len(container.INFO)} bytes",
         *(f"`{uuid}`" for uuid in (wire.SERVICE_UUID, wire.TO_TOY_UUID, wire.TO_PHONE_UUID)),
+        f"`{pairing_wire.SERVICE_UUID}`",
+        f"**Epoch**, {family_wire.EPOCH_SIZE} bytes",
+        f"The toy keeps the last {family_wire.EPOCHS_MAX}.",
+        f"**Phone**, {family_wire.PHONE_SIZE} bytes: u8 slot (0 to {family_wire.SLOTS - 1}), "
+        f"bit {family_wire.ASKING.bit_length() - 1} set for",
+        f"At most {family_wire.SLOTS}.",
+        f"paired (Unix seconds, 0 = unknown), name[{family_wire.NAME_SIZE}]",
+        f"u8 version ({pairing_wire.VERSION}) | sid[16] | Ya[32] a frame of "
+        f"{pairing_wire.HELLO_SIZE} bytes",
+        f"u8 attempts left | Yb[32] a frame of {pairing_wire.ANSWER_SIZE} bytes",
+        f"after this one, {pairing_wire.ATTEMPTS - 1} to 0",
+        f"prologue `{pairing_wire.PROLOGUE.decode()}` ({len(pairing_wire.PROLOGUE)} ASCII bytes)",
+        f"| CI | `{pairing_wire.CI.decode()}` ({len(pairing_wire.CI)} ASCII bytes)",
+        f"| ADa | `{pairing_wire.AD_PHONE.decode()}` ({len(pairing_wire.AD_PHONE)} ASCII bytes)",
+        f"| ADb | `{pairing_wire.AD_TOY.decode()}` ({len(pairing_wire.AD_TOY)} ASCII bytes)",
+        f'info = "{pairing_wire.PSK_INFO.decode()}", {wire.KEY_SIZE} bytes)',
     ],
 )
 def test_the_document_has_the_number(sentence: str) -> None:
@@ -44,10 +60,11 @@ def test_the_document_has_the_number(sentence: str) -> None:
 
 
 KINDS = """STATUS TIME LIST SEND COMMIT FETCH FETCHED DELETE SETTINGS CONFIGURE CRASHLOG
-    CLEAR_CRASHLOG CANCEL DATA GRANT END"""
+    CLEAR_CRASHLOG CANCEL FAMILY PHONES RENAME REVOKE PAIR PAIRED DATA GRANT END"""
+LAYOUTS = wire, upkeep_wire, family_wire, pairing_wire
 
 
 @pytest.mark.parametrize("name", KINDS.split())
 def test_the_document_has_the_kind(name: str) -> None:
-    kind: int = getattr(wire if hasattr(wire, name) else upkeep_wire, name)
+    (kind,) = [getattr(layout, name) for layout in LAYOUTS if hasattr(layout, name)]
     assert f"| {kind:02X} | {name} " in TEXT
