@@ -17,7 +17,7 @@ from pathlib import Path
 
 from host_tests.companion_toy import FAMILY, QUICK, Air, Link, Toy
 from hushbear import container, wire
-from hushbear_companion import family, inbox, message, sealing
+from hushbear_companion import family, message, recordings, sealing
 from hushbear_companion.client import Client
 from hushbear_companion.errors import HushbearError
 from hushbear_companion.records import Box
@@ -156,7 +156,7 @@ _Operation = Callable[[Client, random.Random, Path], Awaitable[object]]
 
 async def _fetch(phone: Client, rng: random.Random, directory: Path) -> None:
     for entry in await phone.entries(Box.OUTBOX):
-        await inbox.fetch_into(phone, entry, directory / "in", directory / "sealed")
+        await recordings.fetch_into(phone, entry, directory / "in", directory / "sealed")
 
 
 async def _configure(phone: Client, rng: random.Random, directory: Path) -> None:

@@ -26,7 +26,7 @@ from host_tests.companion_toy import (
     make_message,
 )
 from hushbear import family_wire, upkeep_wire, wire
-from hushbear_companion import errors, inbox
+from hushbear_companion import errors, recordings
 from hushbear_companion.client import CRASHLOG_MAX, ENTRIES_MAX, Client, find
 from hushbear_companion.records import Box, Entry
 from hushbear_companion.session import Session, State
@@ -359,7 +359,7 @@ async def test_a_link_lost_at_any_frame_of_a_fetch_costs_nothing(tmp_path: Path)
         directory = tmp_path / str(n)
         directory.mkdir()
         async with client(air) as phone:
-            path, kept = await inbox.fetch_into(
+            path, kept = await recordings.fetch_into(
                 phone, await only_entry(phone), directory, directory
             )
         assert path.read_bytes().endswith(blocks_of(content))
@@ -432,7 +432,7 @@ async def test_a_message_that_is_listed_twice_is_one_file(tmp_path: Path) -> Non
     toy.record(content)
     async with client(Air(toy)) as phone:
         paths = {
-            await inbox.fetch_into(phone, entry, tmp_path, tmp_path)
+            await recordings.fetch_into(phone, entry, tmp_path, tmp_path)
             for entry in await phone.entries(Box.OUTBOX)
         }
     assert len(paths) == 1 and set(*paths) == set(tmp_path.iterdir())
@@ -460,7 +460,7 @@ async def test_fetched_is_said_only_when_the_file_is_in_its_place(
     monkeypatch.setattr("os.replace", disk_full)
     async with client(Air(toy)) as phone:
         with pytest.raises(errors.FileProblem, match="No space left"):
-            await inbox.fetch_into(phone, await only_entry(phone), tmp_path, tmp_path)
+            await recordings.fetch_into(phone, await only_entry(phone), tmp_path, tmp_path)
     assert not toy.boxes[wire.OUTBOX][0].done
     assert wire.FETCHED not in toy.asked
 

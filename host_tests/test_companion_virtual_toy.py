@@ -16,7 +16,7 @@ import soundfile
 from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import speech
 from hushbear import upkeep_wire, wire
-from hushbear_companion import errors, inbox, sealing
+from hushbear_companion import errors, recordings, sealing
 from hushbear_companion.adpcm import decode
 from hushbear_companion.records import Box, StatusError
 from hushbear_companion.session import Session
@@ -96,7 +96,7 @@ async def test_the_child_answers_and_the_phone_fetches_it(
         async with client(radio.phone(), link) as phone:
             (entry,) = await phone.entries(Box.OUTBOX)
             radio.drop(after=40)
-            path, kept = await inbox.fetch_into(phone, entry, directory, directory)
+            path, kept = await recordings.fetch_into(phone, entry, directory, directory)
             (entry,) = await phone.entries(Box.OUTBOX)
             assert entry.done
             await phone.delete(Box.OUTBOX, entry.id)

@@ -14,7 +14,7 @@ import pytest
 from host_tests.family import MakeToy, client, family, spoken
 from host_tests.messages import RECORD, STORE, stored
 from host_tests.virtual.air import AirConnection
-from hushbear_companion import inbox, message, sealing
+from hushbear_companion import message, recordings, sealing
 from hushbear_companion.records import Box
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
@@ -66,7 +66,9 @@ async def test_a_message_fetched_arrives_once_wherever_the_link_drops(
                 directory.mkdir()
                 (connection,) = radio.air.connections
                 connection.drop(after)
-                path, kept = await inbox.fetch_into(phone, entries[after], directory, directory)
+                path, kept = await recordings.fetch_into(
+                    phone, entries[after], directory, directory
+                )
                 assert set(directory.iterdir()) == {path, kept}
                 assert kept.read_bytes() == recorded[after]
                 _, blocks = sealing.unseal(recorded[after], phone.family)

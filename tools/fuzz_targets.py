@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from hushbear import container, family_wire, upkeep_wire, wire
-from hushbear_companion import adpcm, audio, family, inbox, link, message, records, sealing
+from hushbear_companion import adpcm, audio, family, link, message, recordings, records, sealing
 from hushbear_companion.errors import (
     BadAudio,
     BadLink,
@@ -158,9 +158,9 @@ def fuzz_message(data: bytes) -> None:
         return
     assert sealing.seal(header, body, _FAMILY[1]) == data
     with tempfile.TemporaryDirectory() as name:
-        path = inbox.save(data, _FAMILY, Path(name))
+        path = recordings.save(data, _FAMILY, Path(name))
         assert path.parent == Path(name) and [path] == list(Path(name).iterdir())
-        assert inbox.save(data, _FAMILY, Path(name)) == path
+        assert recordings.save(data, _FAMILY, Path(name)) == path
     try:
         samples = adpcm.decode(body)
     except ValueError:

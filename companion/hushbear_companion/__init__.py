@@ -7,7 +7,7 @@
     client               requests and transfers, resumed after a lost link
     audio, adpcm, message
                          a sound file → samples → blocks → a message, and back to WAV
-    inbox, outbox, partfile
+    recordings, outbox, partfile
                          what is on its way, safe on this disk
     cli, output          the `hushbear` command
 

@@ -156,7 +156,7 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch what the child recorded, as WAV files."""
-    from . import inbox
+    from . import recordings
     from .errors import BadMessage, Damaged
     from .output import error_values, iso
     from .records import Box
@@ -164,8 +164,8 @@ def fetch(
     source = KeyStore().get(toy)
     output = output_for(as_json)
     sealed = data_directory() / source.id.hex() / "fetched"
-    inbox.prepare(directory)
-    inbox.prepare(sealed, private=True)
+    recordings.prepare(directory)
+    recordings.prepare(sealed, private=True)
     fetched: list[tuple[Entry, Path, Path]] = []
     failed: list[tuple[Entry, HushbearError]] = []
 
@@ -174,7 +174,9 @@ def fetch(
         for number, entry in enumerate(entries, 1):
             with output.progress(f"Fetching {number} of {len(entries)}") as progress:
                 try:
-                    path, kept = await inbox.fetch_into(client, entry, directory, sealed, progress)
+                    path, kept = await recordings.fetch_into(
+                        client, entry, directory, sealed, progress
+                    )
                 except (BadMessage, Damaged, NoSuchMessage) as error:
                     failed.append((entry, error))  # the others are none the worse for it
                     continue
