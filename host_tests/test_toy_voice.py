@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from host_tests.virtual import VirtualToy
 from host_tests.virtual.i2s import Sound
 from host_tests.virtual.library import compiled_library
 from hushbear_companion import adpcm
+from hushbear_companion.records import Box
 from tools import flash, voice
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
@@ -131,3 +133,52 @@ async def test_a_damaged_file_is_silence_and_a_line(virtual_toy: Make, tmp_path:
     ]
     (sound,) = toy.speaker.sounds
     check_exact(sound, adpcm.decode(prompts["3"]))
+
+
+async def with_voice(toy: VirtualToy, library: Path) -> None:
+    """Put the English voice onto the flash of a toy that loads its library from there."""
+    path, _ = spoken("en")
+    shutil.copy(path, library / path.name)
+    await toy.exec_repl(COPY.format(source=path.name, target="voice"))
+
+
+def is_said(sound: Sound, prompt: str) -> bool:
+    made = adpcm.decode(spoken("en")[1][prompt])
+    return len(sound.pcm) > len(made) and messages.snr(made, sound.pcm) > 30
+
+
+async def test_a_message_that_was_changed_is_said_to_be_broken_and_kept(
+    virtual_toy: Make, tmp_path: Path
+) -> None:
+    library = tmp_path / "lib"
+    shutil.copytree(compiled_library(), library)
+    content = messages.make(messages.speech(3), b"B" * 16)
+    changed = content[:-300] + bytes([content[-300] ^ 1]) + content[-299:]
+    async with virtual_toy(lib=library) as toy:
+        await with_voice(toy, library)
+        await messages.give(toy, changed)
+        await toy.restart()
+        await asyncio.sleep(1)
+        since = toy.loop.time()
+        await toy.hold("play", 0.1)
+        await asyncio.sleep(6)
+        message, prompt = (sound for sound in toy.speaker.sounds if sound.start >= since)
+        assert messages.snr(message.pcm[2048:], messages.decode(content)) > 20
+        assert is_said(prompt, "broken")
+        assert await messages.stored(toy, Box.INBOX) == [changed]
+
+
+async def test_a_toy_that_no_phone_knows_says_so_and_does_not_listen(
+    virtual_toy: Make, tmp_path: Path
+) -> None:
+    library = tmp_path / "lib"
+    shutil.copytree(compiled_library(), library)
+    async with virtual_toy(lib=library, founded=False) as toy:
+        await with_voice(toy, library)
+        await toy.restart()
+        await asyncio.sleep(1)
+        await toy.hold("record", 2)
+        await asyncio.sleep(5)
+        (prompt,) = toy.speaker.sounds
+        assert is_said(prompt, "no-family")
+        assert not toy.mic.opened

@@ -10,7 +10,8 @@ last heard one where none is left. Held, it skips to the next.
 
 A message counts as heard when it was played to its end, or skipped: a hand decided so, and what
 nobody wants to hear must not stand before the others for ever. Interrupted by a recording, it
-stays unheard. One that cannot be read says so and counts as heard, for the same reason.
+stays unheard. One that cannot be read, or is not what was sealed, counts as heard for the same
+reason: the toy says that it is broken, and keeps it for a phone to fetch.
 
 In quiet hours, or with the volume at 0, nothing sounds: the play paw makes the LED flash and
 leaves the message unheard, recording works without its beeps.
@@ -31,6 +32,7 @@ from hushbear.crashlog import CrashLog
 from hushbear.keys import Keys
 from hushbear.link import Link
 from hushbear.link.radio import Radio
+from hushbear.once import once
 from hushbear.paws import RECORD, SKIP, Paws
 from hushbear.services import Services
 from hushbear.settings import Settings
@@ -140,9 +142,28 @@ class App:
     async def _sound(self, notes):
         await self._speaker.sound(notes, self._settings.effective_volume(self._clock))
 
+    async def _say(self, prompt, notes):
+        """Say a prompt, or sound `notes` where it cannot be said."""
+        volume = self._settings.effective_volume(self._clock)
+        voice = once("hushbear.audio.voice").Voice(log=self.crashlog.write)
+        if volume and voice.open(prompt):
+            try:
+                await self._speaker.play(voice, volume, self._interrupted)
+            except Unreadable as error:
+                self.crashlog.write(error)
+            finally:
+                voice.close()
+        else:
+            await self._sound(notes)
+
     # Recording
 
     async def _record(self):
+        epoch = self._keys.epoch()
+        if not epoch:  # nobody could hear it
+            self._led.error()
+            await self._say("no-family", tones.FULL)
+            return
         self._services.state = wire.RECORDING
         recording = None
         sound = tones.BLIP
@@ -155,7 +176,6 @@ class App:
                     self._mic.start()
                 blocks = self._settings.record_max_s * container.RATE // container.BLOCK_SAMPLES
                 self._mic.keep(blocks)
-                epoch = self._keys.epoch()
                 header = container.pack_header(
                     os.urandom(16), container.TOY, self._clock.now(), epoch
                 )
@@ -176,7 +196,9 @@ class App:
                 recording.discard()
         if sound is tones.FULL:
             self._led.error()
-        await self._sound(sound)
+            await self._say("full", sound)
+        else:
+            await self._sound(sound)
 
     async def _listen(self, sealer):
         """Record while the paw is held, up to the limit, and as long as there is room."""
@@ -211,7 +233,7 @@ class App:
         except (Unreadable, StoreError, container.ContainerError) as error:
             self.crashlog.write(error)
             self._led.error()
-            await self._sound(tones.BROKEN)
+            await self._say("broken", tones.BROKEN)
             heard = True
         self._played_at = time.ticks_ms()
         if heard:

@@ -1,17 +1,19 @@
 """What the toy says: one prompt at a time, from a file that tools/voice made.
 
     Voice("/voice-de", log)    nothing is read yet, and only the path is kept: prompts are rare
-    .open(name)                a reader for Speaker.play: readinto(256-byte block), close(); None
-                               where the prompt is missing or damaged, which the log says
+    .open(name)                a source for Speaker.play, or for readinto(256-byte block), and
+                               close(); None where the prompt is missing or damaged, which the log
+                               says
     .say(name, speaker, volume, interrupted)    opens, plays and closes; returns whether to the end
 
 "/voice" is the language that was flashed first, and stands in where the file asked for cannot be
 opened. A prompt is compared with its CRC before it is said, so a damaged file is silence, not
-noise. readinto() allocates nothing.
+noise. Reading it allocates nothing.
 """
 
 from hushbear import prompts
 from hushbear.audio.speaker import Unreadable
+from hushbear.container import BLOCK_ALIGN
 
 
 class Voice:
@@ -20,6 +22,7 @@ class Voice:
         self._log = log
         self._file = None
         self._blocks = 0  # still to be read
+        self.chunk = bytearray(BLOCK_ALIGN)
 
     def open(self, name):
         self.close()
@@ -40,6 +43,9 @@ class Voice:
             return 0
         self._blocks -= 1
         return self._file.readinto(block)
+
+    def fill(self):
+        return self.readinto(self.chunk)
 
     def close(self):
         self._blocks = 0
