@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from host_tests.virtual.chip_clock import RANGE, ChipClock
 from host_tests.virtual.toy import VirtualToy
 
 pytestmark = pytest.mark.targets("unix")
@@ -227,3 +228,31 @@ async def test_no_process_is_left_behind_when_the_host_goes(virtual_toy: Make) -
         assert process is not None
         toy.bus.detach()
         assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_chips_clock_goes_as_the_chip_says() -> None:
+    clock = ChipClock()
+    rung: list[tuple[str, float]] = []
+
+    def ring(name: str) -> Callable[[], None]:
+        return lambda: rung.append((name, clock.time()))
+
+    def again() -> None:
+        ring("first")()
+        clock.call_at(clock.time() + 0.001, ring("from the first"))
+
+    clock.call_at(0.003, ring("last"))
+    clock.call_at(0.001, again)
+    clock.call_at(0.002, ring("cancelled")).cancel()
+    clock.heard(RANGE - 1500)  # whatever it is at first, nothing has passed
+    assert (clock.time(), rung) == (0, [])
+    clock.heard(1000)  # 2.5 ms later, over the end of its ticks
+    assert clock.time() == 0.0025
+    assert rung == [("first", 0.001), ("from the first", 0.002)]
+    clock.started()  # it was reset
+    clock.heard(0)
+    assert clock.time() == 0.0025
+    clock.heard(700)
+    assert rung[2:] == [("last", 0.003)]
+    with pytest.raises(ValueError, match="back"):
+        clock.heard(0)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from host_tests.targets import ROOT
 
 from .bus import Bus, Channel, Sys
+from .chip_clock import Clock
 from .gpio import Led, Paw, Pins
 from .i2s import I2S, Mic, Speaker
 
@@ -64,6 +65,7 @@ class Body(ABC):
         air: Air | None,
         autostart: bool,
         seed: int,
+        clock: Clock | None = None,
     ) -> None:
         """`directory` keeps the flash: another toy made there later is the same toy. With
         `autostart` off the toy is without power until `restart()`."""
@@ -87,11 +89,12 @@ class Body(ABC):
         self.bus.on_error = self._broke
         self.pins = Pins(self.bus)
         self.led = Led(self.bus, self.pins, self.facts["LED"])
-        self.mic = Mic(self.loop, seed)
+        self.clock = clock or self.loop
+        self.mic = Mic(self.clock, seed)
         self.speaker = Speaker()
         if (amplifier := self.facts.get("AMPLIFIER")) is not None:
             self.speaker.muted = lambda: not self.pins.level(amplifier)
-        self.i2s = I2S(self.bus, self.speaker, self.mic)
+        self.i2s = I2S(self.bus, self.clock, self.speaker, self.mic)
         self.paws = {"record": Paw(self.pins, self.facts["RECORD_PAW"], seed)}
         if self.facts.get("PLAY_PAW") is not None:
             self.paws["play"] = Paw(self.pins, self.facts["PLAY_PAW"], seed)
@@ -139,9 +142,9 @@ class Body(ABC):
         self._paw(paw).release(bounce)
 
     async def hold(self, paw: str, seconds: float, bounce: int = 0) -> None:
-        """Press a paw for so long."""
+        """Press a paw for so long, by the toy's clock."""
         self.press(paw, bounce)
-        await asyncio.sleep(seconds)
+        await self.sleep(seconds)
         self.release(paw, bounce)
 
     def _paw(self, name: str) -> Paw:
@@ -186,6 +189,10 @@ class Body(ABC):
         self._end()
         self._start(cause)
         await asyncio.sleep(0)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until so much of the toy's time has passed."""
+        await asyncio.sleep(seconds)
 
     # Looking inside
 

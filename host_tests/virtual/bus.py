@@ -50,6 +50,7 @@ class Sys(enum.IntEnum):
     NVS = 10
     FLASH = 11
     CUT = 12
+    TICK = 13
 
 
 # handler(op, payload) -> the answer to a call, now or later; None where there is none
@@ -81,6 +82,7 @@ class Bus:
         self._skew = 0  # µs that the toy's clock is ahead in the frame being handled
         self.console_fd: int | None = None  # read together with the bus, so that neither blocks
         self.on_console: Callable[[], None] = lambda: None
+        self.on_clock: Callable[[int], None] = lambda _: None  # a frame says the toy's µs
         self.on_gone: Callable[[], None] = lambda: None
         self.on_error: Callable[[Exception], None] = lambda _: None  # a handler here raised
         self.cpu_time: Callable[[], float] = time.monotonic  # of the toy's process, in seconds
@@ -246,12 +248,13 @@ class Bus:
             del self._received[:end]
             self.frames += 1
             self._skew = (clock - now_us(self.loop)) & 0xFFFFFFFF
-            self._handle(channel, op, payload)
+            self._handle(channel, op, payload, clock)
 
-    def _handle(self, channel: int, op: int, payload: bytes) -> None:
+    def _handle(self, channel: int, op: int, payload: bytes, clock: int) -> None:
         if self._state is _State.HUNG:
             self._state = _State.RUNNING
         try:
+            self.on_clock(clock)
             answer = self.handle(channel, op, payload)
         except Exception as error:
             self.on_error(error)
@@ -282,6 +285,8 @@ class Bus:
             self._until = None if us == FOREVER else now_us(self.loop) + self._skew + us
         elif op == Sys.STALL:
             return self._stall(struct.unpack("<I", payload)[0])
+        elif op == Sys.TICK:
+            return b""
         elif op in self.on_system:
             return self.on_system[op](payload)
         return None

@@ -6,7 +6,8 @@ RTC, pins and PWM; only radio and I2S are stand-ins, which speak over the chip's
 
 What a paw closes goes into the emulator's input register, and what the chip puts out is told, by
 device/esp32_image/pins.py; the LED is seen in the emulator's trace of its LEDC. Time is real here,
-while the chip's clock is what it has executed: busy, it may be faster than time, or slower.
+while the chip's clock is what it has executed: busy, it may be faster than time, or slower. Sound
+goes by the chip's clock, less what the chip waits for this host; see device/esp32_image/pace.py.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import subprocess
 import threading
 from collections.abc import Callable
 
-from host_tests.targets.esp32_emulator import STEADY, command
+from host_tests.targets.esp32_emulator import STEADY, TURNS, command
 
 from .body import Air, Body, Cause, ToyError
 from .bus import Channel, Sys
+from .chip_clock import ChipClock
 from .esp32_flash import toy_flash
 from .gpio import Op
 
@@ -48,7 +50,12 @@ class Esp32Toy(Body):
         autostart: bool = True,
         seed: int = 1,
     ) -> None:
-        super().__init__(directory, board=board, air=air, autostart=autostart, seed=seed)
+        clock = ChipClock()
+        super().__init__(
+            directory, board=board, air=air, autostart=autostart, seed=seed, clock=clock
+        )
+        self._chip_clock = clock
+        self.bus.on_clock = clock.heard
         self._flash = self.directory / "flash.bin"
         if not self._flash.exists():
             self._flash.write_bytes(toy_flash(board))
@@ -60,6 +67,15 @@ class Esp32Toy(Body):
         self._inputs: list[tuple[int, int]] = []  # pins and levels at its start
         self._inner: socket.socket | None = None  # our end of what the bus takes for the wire
         self.bus.on_system[Sys.HELLO] = self._configuration
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until so much of the chip's time has passed: while it is off, none does."""
+        end = self.clock.time() + seconds
+        self.clock.call_at(end, self._notice)
+        while self.clock.time() < end:
+            if self.off.is_set():
+                raise self._error("the toy has no power")
+            await self._next_change()
 
     async def exec_repl(self, source: str, timeout: float = 60) -> str:
         was_on = self.process is not None
@@ -104,7 +120,7 @@ class Esp32Toy(Body):
             ends += ["-chardev", f"socket,id={name},host=127.0.0.1,port={port},nodelay=on"]
         self.process = subprocess.Popen(
             [
-                *(*command(self._flash, STEADY), "-monitor", "none", *ends),
+                *(*command(self._flash, STEADY), *TURNS, "-monitor", "none", *ends),
                 *("-serial", "chardev:console", "-serial", "null", "-serial", "chardev:bus"),
                 *("-trace", "led_change_intensity"),
             ],
@@ -215,6 +231,7 @@ class Esp32Toy(Body):
         if (amplifier := self.facts.get("AMPLIFIER")) is not None:
             self.bus.handle(Channel.GPIO, Op.MODE, bytes((amplifier, 3, 0)))
         wire.sendall(MARK)
+        self._chip_clock.started()
         self.bus.attach(outer)
 
         def from_bus() -> None:

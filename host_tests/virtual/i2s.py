@@ -8,7 +8,6 @@ is given to the reader, and when the reader is late the oldest is lost.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import enum
 import struct
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bus import Bus, Channel
+from .chip_clock import Alarm, Clock
 
 FRAMES = 256  # of one descriptor
 RX_FRAME = 8  # bytes: reception always moves two slots of 32 bits
@@ -42,7 +42,7 @@ class Op(enum.IntEnum):
 class Sound:
     """What came out of the speaker without a pause. Zeros that the toy wrote count as sound."""
 
-    start: float  # s on the loop's clock, of the first sample
+    start: float  # s on the toy's clock, of the first sample
     pieces: list[Pcm]
     rate: int
     underruns: int = 0  # times the ring ran dry in it
@@ -90,8 +90,8 @@ class Mic:
     `noise` count in its 24-bit steps.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seed: int) -> None:
-        self._loop = loop
+    def __init__(self, clock: Clock, seed: int) -> None:
+        self._clock = clock
         self._speech: list[tuple[int, npt.NDArray[np.float32]]] = []  # first frame since 0 s
         self._random = np.random.default_rng(seed)
         self.level = 0.25
@@ -100,7 +100,7 @@ class Mic:
         self.noise = 30.0
         self.rate = 16000
         self.overruns = 0  # descriptors lost because the toy did not read them
-        self.opened: list[float] = []  # when the toy started it
+        self.opened: list[float] = []  # when the toy started it, by its clock
         self.closed: list[float] = []
 
     @property
@@ -108,11 +108,11 @@ class Mic:
         return len(self.opened) > len(self.closed)
 
     def speak(self, pcm: npt.ArrayLike, rate: int = 16000) -> float:
-        """Play a sound to it from now on; return how many seconds it takes."""
+        """Play a sound to it from now on; return how many seconds of the toy's it takes."""
         if rate != self.rate:
             raise ValueError(f"the microphone runs at {self.rate} Hz, not {rate}")
         samples = np.asarray(pcm, np.float32) * (self.level * 256)
-        self._speech.append((round(self._loop.time() * rate), samples))
+        self._speech.append((round(self._clock.time() * rate), samples))
         return len(samples) / rate
 
     def record(self, frame: int, since_start: int) -> npt.NDArray[np.int32]:
@@ -133,14 +133,15 @@ class Mic:
 class _Channel:
     """One opened peripheral: its ring, and the requests that wait for it."""
 
-    def __init__(self, bus: Bus, head: bytes, rate: int, descriptors: int) -> None:
+    def __init__(self, bus: Bus, clock: Clock, head: bytes, rate: int, descriptors: int) -> None:
         self.bus = bus
+        self.clock = clock
         self.head = head
         self.rate = rate
         self.count = descriptors
-        self.started = bus.loop.time()
+        self.started = clock.time()
         self.turned = 0  # descriptors done since then
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._schedule()
 
     def time_of(self, descriptor: int) -> float:
@@ -148,12 +149,12 @@ class _Channel:
         return self.started + descriptor * FRAMES / self.rate
 
     def _schedule(self) -> None:
-        self._timer = self.bus.loop.call_at(self.time_of(self.turned + 1), self._tick)
+        self._timer = self.clock.call_at(self.time_of(self.turned + 1), self._tick)
 
     def _tick(self) -> None:
         self.done(self.turned)
         self.turned += 1
-        late = self.bus.loop.time() - self.time_of(self.turned + 1)
+        late = self.clock.time() - self.time_of(self.turned + 1)
         if late > 0 and not self.bus.virtual:
             self.started += late  # this process had no processor: not the toy's fault
         self._schedule()
@@ -169,7 +170,15 @@ class _Channel:
 
 class Transmitter(_Channel):
     def __init__(
-        self, bus: Bus, head: bytes, rate: int, ibuf: int, bits: int, slots: int, speaker: Speaker
+        self,
+        bus: Bus,
+        clock: Clock,
+        head: bytes,
+        rate: int,
+        ibuf: int,
+        bits: int,
+        slots: int,
+        speaker: Speaker,
     ) -> None:
         self._frame = bits // 8 * slots
         self._bits, self._slots = bits, slots
@@ -183,7 +192,7 @@ class Transmitter(_Channel):
         self._at = 0
         self._waiting: deque[tuple[memoryview, Callable[[], None]]] = deque()
         self._end: int | None = None  # frame after the last one written that was sent
-        super().__init__(bus, head, rate, count)
+        super().__init__(bus, clock, head, rate, count)
 
     def done(self, number: int) -> None:
         index = number % self.count
@@ -213,7 +222,7 @@ class Transmitter(_Channel):
 
     def close(self) -> None:
         super().close()
-        elapsed = self.bus.loop.time() - self.time_of(self.turned)
+        elapsed = self.clock.time() - self.time_of(self.turned)
         self._play(self.turned, min(FRAMES, int(elapsed * self.rate)) * self._frame)
 
     def write(self, data: bytes, done: Callable[[], None]) -> None:
@@ -248,16 +257,24 @@ class Transmitter(_Channel):
 
 class Receiver(_Channel):
     def __init__(
-        self, bus: Bus, head: bytes, rate: int, ibuf: int, bits: int, slots: int, mic: Mic
+        self,
+        bus: Bus,
+        clock: Clock,
+        head: bytes,
+        rate: int,
+        ibuf: int,
+        bits: int,
+        slots: int,
+        mic: Mic,
     ) -> None:
         self._bits, self._slots = bits, slots
         self._mic = mic
         mic.rate = rate
-        mic.opened.append(bus.loop.time())
+        mic.opened.append(clock.time())
         self._received: deque[bytes] = deque()
         self._data = bytearray()  # from descriptors the reader has begun with
         self._waiting: deque[tuple[int, Callable[[bytes], None]]] = deque()
-        super().__init__(bus, head, rate, max(2, ibuf // (FRAMES * RX_FRAME)))
+        super().__init__(bus, clock, head, rate, max(2, ibuf // (FRAMES * RX_FRAME)))
 
     def done(self, number: int) -> None:
         frame = round(self.time_of(number) * self.rate)
@@ -274,7 +291,7 @@ class Receiver(_Channel):
 
     def close(self) -> None:
         super().close()
-        self._mic.closed.append(self.bus.loop.time())
+        self._mic.closed.append(self.clock.time())
 
     def read(self, size: int, done: Callable[[bytes], None]) -> None:
         """Collect so many bytes; then call done(data)."""
@@ -297,8 +314,8 @@ class Receiver(_Channel):
 class I2S:
     """The peripherals: one that transmits is the speaker's, one that receives the mic's."""
 
-    def __init__(self, bus: Bus, speaker: Speaker, mic: Mic) -> None:
-        self._bus = bus
+    def __init__(self, bus: Bus, clock: Clock, speaker: Speaker, mic: Mic) -> None:
+        self._bus, self._clock = bus, clock
         self._speaker, self._mic = speaker, mic
         self._open: dict[int, _Channel] = {}
         self.dropped = 0  # buffers handed over while two were waiting: the chip loses them
@@ -337,11 +354,11 @@ class I2S:
     def _init(self, number: int, head: bytes, settings: bytes) -> None:
         transmit, bits, stereo, rate, ibuf = struct.unpack("<BBBII", settings)
         slots = 2 if stereo else 1
+        ring = self._bus, self._clock, head, rate, ibuf, bits, slots
         if transmit:
-            speaker = self._speaker
-            self._open[number] = Transmitter(self._bus, head, rate, ibuf, bits, slots, speaker)
+            self._open[number] = Transmitter(*ring, self._speaker)
         else:
-            self._open[number] = Receiver(self._bus, head, rate, ibuf, bits, slots, self._mic)
+            self._open[number] = Receiver(*ring, self._mic)
 
     async def _wait(self, begin: Callable[[Callable[[bytes], None]], None]) -> bytes:
         done = self._bus.loop.create_future()
