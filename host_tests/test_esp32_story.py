@@ -1,50 +1,146 @@
-"""A message's way to the child on the official ESP32 image, radio and sound by the stand-ins."""
+"""A toy and its family on the official ESP32 image, radio and sound by the stand-ins."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import pathlib
+from collections.abc import AsyncIterator, Callable
 
-import numpy as np
 import pytest
 
 from host_tests.family import GOOD_AIR, add_phone, client, spoken
-from host_tests.messages import Pcm, decode, snr
+from host_tests.messages import Pcm, decode, find, snr, speech
 from host_tests.virtual.esp32_toy import Esp32Toy
 from host_tests.virtual.radio import VirtualRadio
+from hushbear_companion.client import Client
+from hushbear_companion.records import Box
+from tools.stranger import Stranger
 
 pytestmark = [pytest.mark.targets("qemu-esp32"), pytest.mark.timeout(900)]
 
 PATIENCE = 200.0  # s for what an idle machine does in seconds
-SLOW = {"scan": PATIENCE, "connect": PATIENCE, "handshake": PATIENCE, "response": PATIENCE}
-PAUSE = 100  # samples: so many zeros in a row are not the voice's
+WAITS = ("scan", "connect", "handshake", "response", "write", "stall")
+SPOKEN_SNR = 18  # dB, as in test_toy_record.py
 
 
-def without_pauses(sound: Pcm) -> Pcm:
-    """Cut out what the toy plays where a block comes late: the emulated flash is a slow one."""
-    changes = np.flatnonzero(np.diff(sound == 0, prepend=False, append=False))
-    pauses = [(a, b) for a, b in changes.reshape(-1, 2) if b - a >= PAUSE]
-    return np.delete(sound, np.r_[tuple(slice(a, b) for a, b in pauses)]) if pauses else sound
+@dataclasses.dataclass
+class Family:
+    toy: Esp32Toy
+    radio: VirtualRadio
+    link: str
+
+    def phone(self) -> Client:
+        return client(self.radio.phone(), self.link, **dict.fromkeys(WAITS, PATIENCE))
+
+    async def switch_on(self) -> None:
+        """Switch it on, or off and on, and wait until its app runs."""
+        await self.toy.restart()
+        await until(lambda: self.radio.ble(self.toy).advertising)
+
+    async def play(self) -> Pcm:
+        """Press the play paw; return what is heard until the toy is silent again."""
+        pressed = self.toy.clock.time()
+        await self.toy.hold("play", 0.2)
+        await until(lambda: self.sounding)
+        await until(lambda: not self.sounding)
+        (sound,) = (s for s in self.toy.speaker.sounds if s.start >= pressed)
+        return sound.pcm
+
+    async def record(self, voice: Pcm) -> None:
+        """Hold the record paw, and speak after the beep."""
+        await self.speak_up()
+        await self.toy.sleep(self.toy.mic.speak(voice) + 0.2)
+        self.toy.release("record")
+        await until(lambda: not self.toy.mic.running)
+        await until(lambda: self.sounding)  # "it is kept"
+        await until(lambda: not self.sounding)
+
+    async def speak_up(self) -> None:
+        """Press the record paw, and wait until the toy listens."""
+        self.toy.press("record")
+        await until(lambda: self.toy.mic.running and self.sounding)
+        await until(lambda: not self.sounding)
+        await self.toy.sleep(0.2)
+
+    @property
+    def sounding(self) -> bool:
+        return bool(self.toy.pins.level(self.toy.facts["AMPLIFIER"]))
 
 
-async def test_a_message_comes_by_radio_and_out_of_the_speaker(tmp_path: pathlib.Path) -> None:
-    message = spoken(1)
-    voice = decode(message)
+@pytest.fixture
+async def family(tmp_path: pathlib.Path) -> AsyncIterator[Family]:
     async with (
         VirtualRadio(GOOD_AIR) as radio,
         Esp32Toy(tmp_path, air=radio, autostart=False) as toy,
     ):
         link = await add_phone(toy)
-        await toy.restart()
-        async with client(radio.phone(), link, write=PATIENCE, stall=PATIENCE, **SLOW) as phone:
-            await phone.send(message)
-        await toy.led.wait_for(lambda light: light.level > 0.2, PATIENCE)
+        family = Family(toy, radio, link)
+        await family.switch_on()
+        yield family
 
-        toy.press("play")
-        async with asyncio.timeout(PATIENCE):
-            while not toy.pins.level(toy.facts["AMPLIFIER"]):
-                await asyncio.sleep(0.01)  # held on, the paw would skip the message
-            toy.release("play")
-            while len(heard := without_pauses(toy.speaker.pcm())) < len(voice):
-                await asyncio.sleep(0.1)
-        assert snr(heard, voice) > 50
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def fetch(phone: Client, part: pathlib.Path) -> Pcm:
+    """Return the only message in the toy's outbox."""
+    (entry,) = await phone.entries(Box.OUTBOX)
+    return decode(await phone.fetch(entry, part))
+
+
+def similarity(heard: Pcm, voice: Pcm) -> float:
+    """Return in dB how well a voice is in what was heard, all of it."""
+    at = find(voice, heard)
+    assert 0 <= at <= len(heard) - len(voice)
+    return snr(heard[at : at + len(voice)], voice)
+
+
+async def test_a_message_comes_by_radio_and_out_of_the_speaker(family: Family) -> None:
+    message = spoken(1)
+    async with family.phone() as phone:
+        await phone.send(message)
+    await family.toy.led.wait_for(lambda light: light.level > 0.2, PATIENCE)
+    assert similarity(await family.play(), decode(message)) > 50
+    assert family.toy.speaker.underruns == 0
+
+
+async def test_what_is_spoken_comes_to_the_phone(family: Family, tmp_path: pathlib.Path) -> None:
+    voice = speech(2, 7)
+    await family.record(voice)
+    assert family.toy.mic.overruns == 0
+    async with family.phone() as phone:
+        assert similarity(await fetch(phone, tmp_path / "part"), voice) > SPOKEN_SNR
+        assert await phone.crashlog() == ""
+
+
+async def test_a_power_cut_takes_neither_keys_nor_messages(
+    family: Family, tmp_path: pathlib.Path
+) -> None:
+    toy = family.toy
+    message, voice = spoken(1), speech(1, 7)
+    async with family.phone() as phone:
+        await phone.send(message)
+    await family.record(voice)
+    await family.speak_up()
+    toy.mic.speak(voice)
+    await toy.sleep(0.5)
+    toy.power_cut()
+    toy.release("record")
+    await family.switch_on()
+    async with family.phone() as phone:
+        status = await phone.status()
+        assert (status.unheard, status.unfetched) == (1, 1)
+        assert similarity(await fetch(phone, tmp_path / "part"), voice) > SPOKEN_SNR
+    assert similarity(await family.play(), decode(message)) > 50
+
+
+async def test_a_stranger_gets_nowhere(family: Family) -> None:
+    async for outcome in Stranger(family.radio.phone()).attempts():
+        assert outcome.refused, outcome
+    assert family.toy.mic.opened == []
+    async with family.phone() as phone:
+        assert (await phone.status()).unheard == 0
