@@ -1,11 +1,13 @@
 """The story: a toy and a phone exchange two spoken messages, and a stranger gets nowhere.
 
 The toy is the unmodified firmware with a virtual body, the phone is the real `hushbear` command on
-a virtual radio, and everything takes place in real time. Leaves WAVs and a picture in demo-out/.
+a virtual radio. The toy is a process here, in real time, or an emulated ESP32 with its official
+image, as fast as this computer can. Leaves WAVs and a picture in demo-out/.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -20,9 +22,14 @@ import soundfile
 import soxr
 from rich.console import Console
 
+from host_tests.targets import Target
+from host_tests.targets.qemu_esp32 import QemuEsp32
+from host_tests.targets.unix import Unix
 from host_tests.virtual.air import AirModel
+from host_tests.virtual.body import Body, ToyError
+from host_tests.virtual.esp32_toy import Esp32Toy
 from host_tests.virtual.radio import VirtualRadio
-from host_tests.virtual.toy import ToyError, VirtualToy
+from host_tests.virtual.toy import VirtualToy
 from hushbear_companion.link import parse_link, show
 from tools.picture import Comparison, Samples, compare, draw
 from tools.stranger import Stranger
@@ -32,6 +39,9 @@ OUT = ROOT / "demo-out"
 RATE = 16000
 GOODNIGHT = "Good night, my little bear. Grandma has found your red mitten."
 ANSWER = "Good night, grandma! I lost the other one today."
+TARGETS: dict[str, type[Target]] = {"unix": Unix, "qemu-esp32": QemuEsp32}
+TOYS: dict[str, type[VirtualToy | Esp32Toy]] = {"unix": VirtualToy, "qemu-esp32": Esp32Toy}
+PATIENCE = 120.0  # s for what takes an emulated chip on a busy computer long
 
 console = Console(highlight=False)
 
@@ -87,33 +97,36 @@ class Phone:
             raise DemoFailed(f"hushbear {shown[0]} ended with exit code {process.returncode}")
 
 
-async def set_up(toy: VirtualToy, phone: Phone) -> None:
+async def set_up(toy: Body, radio: VirtualRadio, phone: Phone) -> None:
     say("A key is made on the toy, over USB, and given to the phone as a link and a QR code.")
     printed = await toy.exec_repl("from hushbear import setup\nsetup.add_phone()")
     link = parse_link(printed.strip().splitlines()[-1])
     show(link)
     await phone.run("add", str(link), "--name", "bear")
     await toy.restart()
+    async with asyncio.timeout(PATIENCE):
+        while not radio.ble(toy).advertising:
+            await asyncio.sleep(0.05)
 
 
-async def message_to_child(toy: VirtualToy, phone: Phone) -> Comparison:
+async def message_to_child(toy: Body, phone: Phone) -> Comparison:
     say("\nThe phone sends a spoken message.")
     spoken = OUT / "goodnight.wav"
     speak(GOODNIGHT, "en", spoken)
     await phone.run("send", spoken)
     try:
         for _ in range(2):
-            await toy.led.wait_for(lambda light: light.level > 0.2)
-            await toy.led.wait_for(lambda light: light.level < 0.05)
+            await toy.led.wait_for(lambda light: light.level > 0.2, PATIENCE)
+            await toy.led.wait_for(lambda light: light.level < 0.05, PATIENCE)
     except TimeoutError:
         raise DemoFailed("the toy's LED does not pulse") from None
     console.print("  The toy's LED pulses.")
 
     say("\nThe child presses the play paw.")
-    pressed = toy.loop.time()
+    pressed = toy.clock.time()
     await toy.hold("play", 0.2)
     sent = load(spoken)
-    await asyncio.sleep(len(sent) / RATE + 1.5)
+    await toy.sleep(len(sent) / RATE + 1.5)
     sound = next(s for s in toy.speaker.sounds if s.start >= pressed)
     console.print(
         f"  The speaker plays {sound.seconds:.1f} s, the first sample"
@@ -123,18 +136,18 @@ async def message_to_child(toy: VirtualToy, phone: Phone) -> Comparison:
     return compare("Phone to child", sent, sound.pcm / 32768, RATE)
 
 
-async def answer(toy: VirtualToy, phone: Phone) -> Comparison:
+async def answer(toy: Body, phone: Phone) -> Comparison:
     say("\nThe child holds the record paw and answers.")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "answer.wav"
         speak(ANSWER, "en-us+f4", path)
         sent = load(path)
     toy.press("record")
-    await asyncio.sleep(1.0)  # the beep that says "speak now"
+    await toy.sleep(1.0)  # the beep that says "speak now"
     lit = toy.led.on and toy.mic.running
-    await asyncio.sleep(toy.mic.speak(sent * 32767) + 0.3)
+    await toy.sleep(toy.mic.speak(sent * 32767) + 0.3)
     toy.release("record")
-    await asyncio.sleep(1.0)
+    await toy.sleep(1.0)
     if not lit or toy.mic.running:
         raise DemoFailed("the microphone did not listen just while the paw was held")
     console.print("  The LED was on for as long as the microphone was.")
@@ -146,10 +159,10 @@ async def answer(toy: VirtualToy, phone: Phone) -> Comparison:
     return compare("Child to phone", sent, load(fetched), RATE)
 
 
-async def stranger(toy: VirtualToy, radio: VirtualRadio) -> None:
+async def stranger(toy: Body, radio: VirtualRadio) -> None:
     say("\nA stranger's phone tries what was done to the toy of 2017.")
     recordings = len(toy.mic.opened)
-    async for outcome in Stranger(radio.phone()).attempts():
+    async for outcome in Stranger(radio.phone(), PATIENCE).attempts():
         refused = outcome.refused and len(toy.mic.opened) == recordings
         verdict = "[green]refused[/green]" if refused else "[red]NOT REFUSED[/red]"
         console.print(f"  {outcome.attempt:<42} {verdict}: {len(outcome.learned)} bytes learned")
@@ -157,15 +170,15 @@ async def stranger(toy: VirtualToy, radio: VirtualRadio) -> None:
             raise DemoFailed(f"the stranger could {outcome.attempt}")
 
 
-async def story() -> None:
+async def story(target: str) -> None:
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         async with (
             VirtualRadio(AirModel(interval=0.015, packets=6, loss=0.01)) as radio,
-            VirtualToy(Path(directory) / "toy", air=radio) as toy,
+            TOYS[target](Path(directory) / "toy", air=radio, autostart=False) as toy,
         ):
             phone = Phone(Path(directory) / "phone", await radio.serve_hci())
-            await set_up(toy, phone)
+            await set_up(toy, radio, phone)
             comparisons = [await message_to_child(toy, phone), await answer(toy, phone)]
             await stranger(toy, radio)
             say("\nThe parent's phone still gets through.")
@@ -183,9 +196,18 @@ async def story() -> None:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser("tools/demo", description="Play the story.")
+    parser.add_argument(
+        "--target", choices=TARGETS, default="unix",
+        help="what the toy runs on: a MicroPython process (unix), or the official ESP32 image of"
+        " MicroPython under Espressif's QEMU, which takes a few minutes",
+    )  # fmt: skip
+    target = parser.parse_args().target
+    if reason := TARGETS[target].missing():
+        parser.exit(2, f"tools/demo: --target {target}: {reason}\n")
     logging.getLogger("bumble").setLevel(logging.ERROR)  # it warns of packets cut off by a drop
     try:
-        asyncio.run(story())
+        asyncio.run(story(target))
     except (DemoFailed, ToyError, TimeoutError) as failure:
         console.print(f"[red]The demo failed:[/red] {failure}")
         return 1

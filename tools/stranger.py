@@ -47,10 +47,14 @@ class Device(Protocol):
 
 
 class Stranger:
-    """Somebody in the next room, with a phone and no key."""
+    """Somebody in the next room, with a phone and no key.
 
-    def __init__(self, phone: Device) -> None:
+    For so many seconds at most they wait for what the toy does.
+    """
+
+    def __init__(self, phone: Device, patience: float = PATIENCE) -> None:
         self._phone = phone
+        self._patience = patience
         self._heard = bytearray()
 
     async def attempts(self) -> AsyncIterator[Outcome]:
@@ -76,7 +80,7 @@ class Stranger:
                 await client.start_notify(wire.TO_PHONE_UUID, self._on_notification)
                 await act(client)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     await ended.wait()
             return Outcome(name, bytes(self._heard), ended.is_set())
 
