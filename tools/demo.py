@@ -124,7 +124,7 @@ async def message_to_child(toy: Body, phone: Phone) -> Comparison:
 
     say("\nThe child presses the play paw.")
     pressed = toy.clock.time()
-    await toy.hold("play", 0.2)
+    await toy.hold("play", 0.1)
     sent = load(spoken)
     await toy.sleep(len(sent) / RATE + 1.5)
     sound = next(s for s in toy.speaker.sounds if s.start >= pressed)

@@ -286,7 +286,7 @@ class Bus:
         elif op == Sys.STALL:
             return self._stall(struct.unpack("<I", payload)[0])
         elif op == Sys.TICK:
-            return b""
+            self.send(Channel.SYS, Sys.TICK, payload)
         elif op in self.on_system:
             return self.on_system[op](payload)
         return None

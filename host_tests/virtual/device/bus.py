@@ -40,7 +40,7 @@ TIMER = const(9)  # u8 id, u8 periodic, u32 µs; 0 µs stops it. From the host: 
 NVS = const(10)  # call: see esp32.py
 FLASH = const(11)  # call from the host: settings, JSON; the answer: counts, JSON
 CUT = const(12)  # call that is never answered: the power went in the middle of a flash operation
-TICK = const(13)  # call: only says the time (a chip with a clock of its own)
+TICK = const(13)  # u32 µs: a chip with a clock of its own says the time. From the host: it knows
 
 FOREVER = const(0xFFFFFFFF)
 _STEP_US = const(1 << 28)  # µs in one IDLE at most: half the ticks' range is 2**29
