@@ -41,7 +41,7 @@ class Family:
     async def play(self) -> Pcm:
         """Press the play paw; return what is heard until the toy is silent again."""
         pressed = self.toy.clock.time()
-        await self.toy.hold("play", 0.2)
+        await self.toy.hold("play", 0.1)
         await until(lambda: self.sounding)
         await until(lambda: not self.sounding)
         (sound,) = (s for s in self.toy.speaker.sounds if s.start >= pressed)
@@ -69,10 +69,11 @@ class Family:
 
 
 @pytest.fixture
-async def family(tmp_path: pathlib.Path) -> AsyncIterator[Family]:
+async def family(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> AsyncIterator[Family]:
+    wired = getattr(request, "param", True)
     async with (
         VirtualRadio(GOOD_AIR) as radio,
-        Esp32Toy(tmp_path, air=radio, autostart=False) as toy,
+        Esp32Toy(tmp_path, air=radio, autostart=False, wired=wired) as toy,
     ):
         link = await add_phone(toy)
         family = Family(toy, radio, link)
@@ -99,6 +100,7 @@ def similarity(heard: Pcm, voice: Pcm) -> float:
     return snr(heard[at : at + len(voice)], voice)
 
 
+@pytest.mark.parametrize("family", [True, False], ids=["pins", "no pins"], indirect=True)
 async def test_a_message_comes_by_radio_and_out_of_the_speaker(family: Family) -> None:
     message = spoken(1)
     async with family.phone() as phone:
@@ -139,7 +141,7 @@ async def test_a_power_cut_takes_neither_keys_nor_messages(
 
 
 async def test_a_stranger_gets_nowhere(family: Family) -> None:
-    async for outcome in Stranger(family.radio.phone()).attempts():
+    async for outcome in Stranger(family.radio.phone(), PATIENCE).attempts():
         assert outcome.refused, outcome
     assert family.toy.mic.opened == []
     async with family.phone() as phone:

@@ -16,7 +16,8 @@ from host_tests.targets.esp32_window import FLASH_SIZE, MAP, MEMORY_AT, WINDOW_A
 
 DEVICE = pathlib.Path(__file__).parent / "device"
 STAND_INS = (
-    *(DEVICE / name for name in ("ble_ops.py", "bluetooth.py", "bus.py", "chip_i2s.py")),
+    *(DEVICE / name for name in ("ble_ops.py", "bluetooth.py", "bus.py")),
+    *(DEVICE / name for name in ("chip_i2s.py", "chip_pins.py")),
     *(DEVICE / "esp32_image" / name for name in ("line.py", "machine.py", "pace.py", "pins.py")),
 )
 PATH = 'import sys\nsys.path[:] = ["/lib", ".frozen"]\n'

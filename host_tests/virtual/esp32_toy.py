@@ -1,5 +1,6 @@
 """The toy on an emulated ESP32: the official image with its own NVS, littlefs, watchdog, timers,
-RTC, pins and PWM; only radio and I2S are stand-ins, which speak over the chip's UART 2.
+RTC, pins and PWM; only radio and I2S are stand-ins, which speak over the chip's UART 2. So are
+pins and PWM where the emulator has none.
 
     async with Esp32Toy(directory, air=radio) as toy:
         toy.press("record")
@@ -7,7 +8,7 @@ RTC, pins and PWM; only radio and I2S are stand-ins, which speak over the chip's
 What a paw closes goes into the emulator's input register, and what the chip puts out is told, by
 device/esp32_image/pins.py; the LED is seen in the emulator's trace of its LEDC. Time is real here,
 while the chip's clock is what it has executed: busy, it may be faster than time, or slower. Sound
-goes by the chip's clock, less what the chip waits for this host; see device/esp32_image/pace.py.
+goes by the chip's clock as far as this host keeps up with it; see device/esp32_image/line.py.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from host_tests.targets.esp32_emulator import STEADY, TURNS, command
 from .body import Air, Body, Cause, ToyError
 from .bus import Channel, Sys
 from .chip_clock import ChipClock
+from .chips import CHIPS
 from .esp32_flash import toy_flash
 from .gpio import Op
 
@@ -49,11 +51,14 @@ class Esp32Toy(Body):
         air: Air | None = None,
         autostart: bool = True,
         seed: int = 1,
+        wired: bool = True,
     ) -> None:
+        """With `wired` off the chip's pins are the stand-ins, as on an emulator that has none."""
         clock = ChipClock()
         super().__init__(
             directory, board=board, air=air, autostart=autostart, seed=seed, clock=clock
         )
+        self._wired = wired
         self._chip_clock = clock
         self.bus.on_clock = clock.heard
         self._flash = self.directory / "flash.bin"
@@ -162,7 +167,8 @@ class Esp32Toy(Body):
         self._notice()
 
     def _configuration(self, _: bytes) -> bytes:
-        return json.dumps({"i2s": 2, "spare": 0, "reserved": 0, "inputs": self._inputs}).encode()
+        own = {"spare": 0, "reserved": 0, "inputs": self._inputs, "wired": self._wired}
+        return json.dumps(CHIPS["esp32"] | own).encode()
 
     def _end(self) -> None:
         if self.process is None:

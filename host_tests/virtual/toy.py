@@ -21,13 +21,13 @@ import socket
 import struct
 import subprocess
 import time
-from typing import Any
 
 from host_tests.targets import ROOT
 from host_tests.targets.unix import Unix
 
 from .body import Air, Body, Cause, ToyError
 from .bus import Channel, Sys
+from .chips import CHIPS
 from .library import compiled_library
 from .storage import Flash, FlashModel, Nvs
 
@@ -176,7 +176,7 @@ class VirtualToy(Body):
             (scripts / "repl.py").write_text(repl)
 
     def _configuration(self, cause: Cause, repl: str | None) -> bytes:
-        chip = _CHIPS["c3" if "c3" in self.board else "s3" if "s3" in self.board else "esp32"]
+        chip = CHIPS["c3" if "c3" in self.board else "s3" if "s3" in self.board else "esp32"]
         firmware = ROOT / "firmware"
         run = ["/firmware/boot.py", "/firmware/main.py"]
         if self._main is not None:
@@ -305,14 +305,3 @@ class VirtualToy(Body):
         if self._watchdog:
             self._watchdog.cancel()
         self._watchdog = self.loop.call_later(self._watchdog_s, self._reset, Cause.WATCHDOG)
-
-
-_CHIPS: dict[str, dict[str, Any]] = {
-    "esp32": {
-        "i2s": 2,
-        "pins": [*range(6), *range(9, 11), *range(12, 24), *range(25, 28), *range(32, 40)],
-        "input_only": [34, 35, 36, 37, 38, 39],
-    },
-    "s3": {"i2s": 2, "pins": [*range(22), *range(26, 49)], "input_only": []},
-    "c3": {"i2s": 1, "pins": [*range(11), *range(12, 22)], "input_only": []},
-}
