@@ -183,7 +183,7 @@ async def story(target: str) -> None:
             await stranger(toy, radio)
             say("\nThe parent's phone still gets through.")
             await phone.run("status")
-            if gaps := toy.speaker.underruns + toy.mic.overruns:
+            if gaps := toy.speaker.underruns + toy.mic.overruns + toy.mic.skips:
                 console.print(
                     f"[yellow]This computer was too busy to keep time with the sound: {gaps} gaps."
                     " Close what else is running and start the demo again.[/yellow]"

@@ -100,6 +100,7 @@ class Mic:
         self.noise = 30.0
         self.rate = 16000
         self.overruns = 0  # descriptors lost because the toy did not read them
+        self.skips = 0  # times that what was spoken went by unheard, as the host was busy
         self.opened: list[float] = []  # when the toy started it, by its clock
         self.closed: list[float] = []
 
@@ -157,6 +158,7 @@ class _Channel:
         late = self.clock.time() - self.time_of(self.turned + 1)
         if late > 0 and not self.bus.virtual:
             self.started += late  # this process had no processor: not the toy's fault
+            self.late()
         self._schedule()
 
     def close(self) -> None:
@@ -166,6 +168,9 @@ class _Channel:
     def done(self, number: int) -> None:
         """A descriptor was sent, or received."""
         raise NotImplementedError
+
+    def late(self) -> None:
+        """It was not done in time, for want of a processor here."""
 
 
 class Transmitter(_Channel):
@@ -292,6 +297,9 @@ class Receiver(_Channel):
     def close(self) -> None:
         super().close()
         self._mic.closed.append(self.clock.time())
+
+    def late(self) -> None:
+        self._mic.skips += 1
 
     def read(self, size: int, done: Callable[[bytes], None]) -> None:
         """Collect so many bytes; then call done(data)."""
