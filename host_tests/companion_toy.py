@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidTag
 from noise.connection import NoiseConnection
 from noise.exceptions import NoiseInvalidMessage
 
-from hushbear import container, family_wire, upkeep_wire, wire
+from hushbear import container, family_wire, settings_wire, upkeep_wire, wire
 from hushbear_companion import message, sealing
 from hushbear_companion.errors import LinkLost
 from hushbear_companion.session import Stream, Timing
@@ -29,7 +29,9 @@ QUICK = Timing(
     retries=4, first_pause=0.0, longest_pause=0.0,
 )  # fmt: skip
 NEVER = 1 << 60
-SETTINGS = struct.pack(wire.SETTINGS_BODY, 60, 80, 50, 1, 20 * 60, 7 * 60, 500, 45)
+SETTINGS = struct.pack(
+    settings_wire.SETTINGS_BODY, 60, 80, 50, 1, 20 * 60, 7 * 60, 500, 45, 0, b""
+)
 
 
 SENDER = b"phone  1"  # that the toy has given to the phone with its key
@@ -83,6 +85,7 @@ class Toy:
         self.parts: dict[bytes, bytearray] = {}
         self.room = 1 << 20
         self.settings = SETTINGS
+        self.languages = {"de", "en"}
         self.crashlog = b""
         self.firmware = b"0.1"
         self.clock: tuple[int, int] | None = None
@@ -144,6 +147,8 @@ class Toy:
         if kind == upkeep_wire.SETTINGS:
             return self.settings
         if kind == upkeep_wire.CONFIGURE:
+            if body[-2:] not in (b"\0\0", *(each.encode() for each in self.languages)):
+                raise Refused(wire.NOT_FOUND)
             self.settings = body
             return b""
         if kind == upkeep_wire.CRASHLOG:

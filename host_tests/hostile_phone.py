@@ -196,7 +196,10 @@ KINDS = tuple(range(1, 14)) * 2 + (
 PERCENT = (0, 1, 50, 100, 100, 101)
 MINUTE = (0, 1, 400, 1439, 1439, 1440)
 SHORTEST = (299, 300, 5000, 5000, 5001)
-SETTINGS = (PERCENT, PERCENT, PERCENT, (0, 1, 1, 2), MINUTE, MINUTE, SHORTEST, (0, 1, 60, 61))
+SETTINGS = (
+    PERCENT, PERCENT, PERCENT, (0, 1, 1, 3, 4), MINUTE, MINUTE, SHORTEST, (0, 1, 60, 61),
+    (0, 1, 365, 366), (b'', b'', b'de', b'D_'),
+)
 BODIES = {
     upkeep_wire.TIME: lambda: struct.pack("<Ih", number(), pick((0, 60, -840, 840, 841, -32768))),
     upkeep_wire.LIST: lambda: struct.pack("<BI", pick((0, 1, 1, 2, 255)), number()),
@@ -204,7 +207,9 @@ BODIES = {
     wire.FETCH: lambda: struct.pack("<16sII", identity(), number() if chance(3) else 0, number()),
     wire.FETCHED: identity,
     upkeep_wire.DELETE: lambda: struct.pack("<B16s", pick((0, 0, 1, 2)), identity()),
-    upkeep_wire.CONFIGURE: lambda: struct.pack(wire.SETTINGS_BODY, *[pick(e) for e in SETTINGS]),
+    upkeep_wire.CONFIGURE: lambda: struct.pack(
+        settings_wire.SETTINGS_BODY, *[pick(e) for e in SETTINGS]
+    ),
     upkeep_wire.CRASHLOG: lambda: struct.pack("<I", number()),
     wire.GRANT: lambda: struct.pack("<I", number()),
     wire.DATA: lambda: struct.pack("<I", number()) + rubbish(pick((0, 1, 1, 50, 100, 512))),

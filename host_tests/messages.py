@@ -88,6 +88,12 @@ def digest(message: bytes) -> bytes:
     return hashlib.sha256(message).digest()
 
 
+# As they are on flash (settings_wire.SETTINGS_BODY)
+SETTINGS = (
+    *("volume", "volume_max", "brightness", "flags", "quiet_from", "quiet_to"),
+    *("record_min_ms", "record_max_s", "keep_days", "language"),
+)
+
 STORE = """
 import asyncio, binascii
 from hushbear.store import Store
@@ -154,11 +160,18 @@ async def stored(toy: VirtualToy, box: Box) -> list[bytes]:
     return found
 
 
-async def configure(toy: VirtualToy, **changes: int) -> None:
-    """Change settings of a toy, by their names in hushbear.settings."""
-    lines = "".join(f"s.{name} = {value}\n" for name, value in changes.items())
-    source = "from hushbear.settings import Settings\ns = Settings()\n" + lines
-    await toy.exec_repl(source + "body = s.pack()\nSettings().apply(body)\n")
+async def configure(toy: VirtualToy, **changes: int | bytes) -> None:
+    """Change settings of a toy, by their names in SETTINGS."""
+    places = {SETTINGS.index(name): value for name, value in changes.items()}
+    await toy.exec_repl(
+        "import struct\n"
+        "from hushbear import settings, settings_file, settings_wire\n"
+        "s = settings.Settings()\n"
+        "values = list(struct.unpack(settings_wire.SETTINGS_BODY, settings_file.body(s)))\n"
+        f"for place, value in {places}.items():\n"
+        "    values[place] = value\n"
+        "settings_file.change(s, struct.pack(settings_wire.SETTINGS_BODY, *values))\n"
+    )
 
 
 async def crash_log(toy: VirtualToy) -> str:

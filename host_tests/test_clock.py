@@ -42,13 +42,18 @@ class Rtc:
 
 
 sys.modules["time"] = time
+from hushbear import clock_file
 from hushbear.clock import Clock, within
 
 flash = new_flash(16)
 
 
 def clock():
-    return Clock(Rtc(), "/flash/clock.bin")
+    return Clock("/flash/clock.bin")
+
+
+def set_clock(clock, unix, offset_minutes):
+    clock_file.set(clock, Rtc(), unix, offset_minutes)
 """
 
 
@@ -65,11 +70,11 @@ def test_a_phone_sets_the_time(target: Target, epoch: int) -> None:
         first = clock()
         unset = first.now(), first.minute_of_day(), first.uptime()
         time.now += 100
-        first.set(noon, 60)
+        set_clock(first, noon, 60)
         just = first.now(), first.minute_of_day(), first.uptime()
         time.now += 3599
         later = first.now(), first.minute_of_day(), first.uptime()
-        first.set(noon, -720)
+        set_clock(first, noon, -720)
         back = first.now(), first.minute_of_day(), first.uptime()
         result((unset, just, later, back))
         """,
@@ -87,7 +92,7 @@ def test_the_time_outlives_a_restart_but_not_the_power(target: Target) -> None:
     assert run(
         target,
         """
-        clock().set(1795219200, 90)
+        set_clock(clock(), 1795219200, 90)
         restart(flash)
         again = clock()
         kept = again.now(), again.minute_of_day(), again.uptime()
@@ -104,18 +109,18 @@ def test_an_implausible_time_is_refused_and_quiet_hours_go_on(target: Target, ep
         target,
         """
         first = clock()
-        first.set(1795219200, 90)
+        set_clock(first, 1795219200, 90)
         refused = 0
         for unix, offset in (
             (0, 0), (-5, 0), (1735689599, 0), ((1 << 31) + epoch, 0), (0xFFFFFFFF, 0),
             (1795219200, 841), (1795219200, -841),
         ):
             try:
-                first.set(unix, offset)
+                set_clock(first, unix, offset)
             except ValueError:
                 refused += 1
         quiet = within(first.minute_of_day(), 80, 100)
-        first.set((1 << 31) - 1, 840)
+        set_clock(first, (1 << 31) - 1, 840)
         result((refused, quiet, first.now()))
         """,
         epoch=epoch,
@@ -162,12 +167,13 @@ async def test_on_a_whole_toy_the_time_outlives_all_but_the_power(
 ) -> None:
     main = """
 import machine
+from hushbear import clock_file
 from hushbear.clock import Clock
 
-clock = Clock(machine.RTC())
+clock = Clock()
 print("now", clock.now(), clock.minute_of_day())
 if machine.reset_cause() == machine.PWRON_RESET:
-    clock.set(1795219200, 120)
+    clock_file.set(clock, machine.RTC(), 1795219200, 120)
     print("set", clock.now(), clock.minute_of_day())
 """
     async with virtual_toy(main=main) as toy:

@@ -233,7 +233,8 @@ def test_settings_are_shown_and_set(known: Command) -> None:
     assert "20:00-07:00" in known("settings").stdout
     result = known(
         *("settings", "--volume", 35, "--volume-max", 70, "--led", 5, "--record-min", 0.8),
-        *("--record-max", 30, "--quiet-hours", "19:30-6:45", "--json"),
+        *("--record-max", 30, "--quiet-hours", "19:30-6:45", "--keep-days", 30),
+        *("--keep-until-heard", "on", "--language", "de", "--json"),
     )
     assert json.loads(result.stdout)["settings"] == {
         "volume": 35,
@@ -242,7 +243,16 @@ def test_settings_are_shown_and_set(known: Command) -> None:
         "quiet_hours": {"on": True, "from": "19:30", "to": "06:45"},
         "record_min": 0.8,
         "record_max": 30,
+        "keep_days": 30,
+        "keep_until_heard": True,
+        "language": "de",
     }
+    assert "messages     kept for 30 days, or until heard or fetched" in known("settings").stdout
+    arguments = ("--keep-days", 0, "--keep-until-heard", "off", "--led", "off", "--language", "")
+    shown = known("settings", *arguments).stdout
+    assert "messages     kept as long as there is room" in shown
+    assert "led          off, but while it records" in shown
+    assert "language     the first that it was given" in shown
     assert "quiet hours  off" in known("settings", "--quiet-hours", "off").stdout
     assert "19:30-06:45" in known("settings", "--quiet-hours", "on").stdout
 
@@ -257,6 +267,14 @@ def test_settings_are_shown_and_set(known: Command) -> None:
         ["--quiet-hours", "25:00-07:00"],
         ["--quiet-hours", "07:00-07:00"],
         ["--record-min", "2", "--record-max", "1"],
+        ["--led", "-1"],
+        ["--led", "dark"],
+        ["--led", "101"],
+        ["--keep-days", "-1"],
+        ["--keep-days", "366"],
+        ["--keep-until-heard", "perhaps"],
+        ["--language", "DE"],
+        ["--language", "deu"],
         ["--no-such-option"],
     ],
 )
@@ -267,6 +285,14 @@ def test_settings_out_of_range_are_usage_errors_before_anything_is_sent(
     assert result.exit_code == 2 and one_line(result)
     assert error_of(known("settings", *arguments, "--json"))["code"] in ("usage",)
     assert not toy.asked
+
+
+def test_a_language_that_the_toy_does_not_speak_changes_nothing(known: Command, toy: Toy) -> None:
+    before, toy.languages = toy.settings, {"de"}
+    result = known("settings", "--language", "fr", "--volume", 1)
+    assert result.exit_code == 8 and "'fr'" in one_line(result)
+    assert toy.settings == before
+    assert known("settings", "--language", "de").exit_code == 0
 
 
 def test_a_longest_recording_below_the_shortest_is_a_usage_error(known: Command) -> None:

@@ -25,7 +25,7 @@ from host_tests.companion_toy import (
     blocks_of,
     make_message,
 )
-from hushbear import family_wire, upkeep_wire, wire
+from hushbear import family_wire, settings_wire, upkeep_wire, wire
 from hushbear_companion import errors, recordings
 from hushbear_companion.client import CRASHLOG_MAX, ENTRIES_MAX, Client, find
 from hushbear_companion.records import Box, Entry
@@ -490,7 +490,7 @@ class Faithless(Toy):
         ),
         (
             upkeep_wire.SETTINGS,
-            b"\xff" * struct.calcsize(wire.SETTINGS_BODY),
+            b"\xff" * struct.calcsize(settings_wire.SETTINGS_BODY),
             lambda p: p.settings(),
         ),
         (upkeep_wire.LIST, b"\xff" * (wire.ENTRY_SIZE + 1), lambda p: p.entries(Box.INBOX)),

@@ -15,7 +15,7 @@ from hushbear_companion.errors import ToyMisbehaves, UsageError
 from hushbear_companion.framing import PAYLOAD_MAX, FrameError, FrameReader, frame
 from hushbear_companion.records import Box, Settings
 
-SETTINGS = Settings(60, 80, 50, True, 20 * 60, 7 * 60, 500, 45)
+SETTINGS = Settings(60, 80, 50, True, 20 * 60, 7 * 60, 500, 45, 30, True, "de")
 
 
 @given(
@@ -79,12 +79,20 @@ def test_parsers_take_it_or_say_that_the_toy_misbehaves(parse: Callable[[bytes],
     st.tuples(*[st.integers(0, 1439)] * 2),
     st.integers(300, 5000),
     st.integers(1, 60),
+    st.tuples(st.integers(0, 365), st.booleans()),
+    st.sampled_from(("", "de", "zz")),
 )
 def test_settings_survive_the_link(
-    levels: tuple[int, int, int], quiet: bool, hours: tuple[int, int], low: int, high: int
+    levels: tuple[int, int, int],
+    quiet: bool,
+    hours: tuple[int, int],
+    low: int,
+    high: int,
+    kept: tuple[int, bool],
+    language: str,
 ) -> None:
     assume(low <= 1000 * high)
-    settings = Settings(*levels, quiet, *hours, low, high)
+    settings = Settings(*levels, quiet, *hours, low, high, *kept, language)
     assert records.parse_settings(records.pack_settings(settings)) == settings
 
 
@@ -101,6 +109,8 @@ def test_settings_survive_the_link(
         {"record_min_ms": 5001},
         {"record_max_s": 0},
         {"record_max_s": 61},
+        {"keep_days": -1},
+        {"keep_days": 366},
     ],
 )
 def test_settings_out_of_range_say_the_range(change: dict[str, int]) -> None:
@@ -114,6 +124,8 @@ def test_the_edges_of_every_setting_are_in_range() -> None:
     for name, edges in ranges.items():
         for edge in edges:
             assert getattr(SETTINGS.changed(**{name: edge}), name) == edge
+    for edge in (0, 365):
+        assert SETTINGS.changed(keep_days=edge).keep_days == edge
     for edge in (1, 60):
         assert SETTINGS.changed(record_max_s=edge).record_max_s == edge
 

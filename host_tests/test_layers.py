@@ -13,7 +13,11 @@ from host_tests.targets import LIB
 
 PACKAGE = LIB / "hushbear"
 KERNELS = ("ima", "ima_encoder", "ring", "dsp", "crypto")
-SERVICES = ("audio", "store", "link", "leds", "paws", "settings", "keys", "clock", "crashlog")
+SERVICES = (
+    *("audio", "store", "link", "leds", "paws", "keys"),
+    *("settings", "settings_file", "clock", "clock_file", "crashlog", "crashlog_file"),
+)
+SELDOM = {"link.upkeep", "upkeep_wire", "settings_file", "clock_file", "crashlog_file"}
 HARDWARE = {"machine", "bluetooth", "esp32", "neopixel", "asyncio", "os", "time", "network"}
 RANDOM = ("crypto.noise", "crypto.cpace")  # kernels that make secrets
 
@@ -80,6 +84,10 @@ def test_nothing_on_a_link_can_reach_the_microphone(module: str) -> None:
 
 def test_only_the_app_reaches_the_microphone() -> None:
     assert [m for m in IMPORTS if "audio.mic" in IMPORTS[m]] == ["app"]
+
+
+def test_the_app_does_not_keep_what_it_needs_seldom() -> None:
+    assert not reached("app") & SELDOM
 
 
 def test_the_app_does_not_load_what_only_pairing_needs() -> None:

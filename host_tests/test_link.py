@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from host_tests.link_peer import Phone, run
 from host_tests.targets import Target
-from hushbear import container, upkeep_wire, wire
+from hushbear import container, settings_wire, upkeep_wire, wire
 
 Records = list[tuple[int, int, bytes]]
 
@@ -209,7 +209,7 @@ def test_what_the_flash_fails_at_is_answered_and_in_the_crash_log(target: Target
         (wire.FETCHED, bytes(16), wire.NOT_FOUND),
         (upkeep_wire.DELETE, bytes(17), wire.NOT_FOUND),
         (upkeep_wire.DELETE, b"\x07" + bytes(16), wire.MALFORMED),
-        (upkeep_wire.CONFIGURE, b"\xff" * 12, wire.MALFORMED),
+        (upkeep_wire.CONFIGURE, b"\xff" * 16, wire.MALFORMED),
         (upkeep_wire.CONFIGURE, b"", wire.MALFORMED),
         (upkeep_wire.CRASHLOG, struct.pack("<I", 0xFFFFFFFF), wire.OK),
         (wire.CANCEL, b"", wire.OK),
@@ -374,16 +374,19 @@ def test_an_id_used_twice_does_not_replace_the_first_message(target: Target) -> 
 
 
 def test_every_setting_is_taken_at_its_edges_and_refused_beyond(target: Target) -> None:
-    good = (50, 50, 50, 1, 400, 500, 1000, 30)
-    edges = [(0, 100)] * 3 + [(0, 1)] + [(0, 1439)] * 2
-    edges += [(300, 5000), (1, 60)]
-    beyond = [(101, 255)] * 3 + [(2, 255)] + [(1440, 65535)] * 2 + [(299, 5001), (0, 61)]
+    good = (50, 50, 50, 1, 400, 500, 1000, 30, 7, b"")
+    edges: list[tuple[Any, ...]] = [(0, 100)] * 3 + [(0, 3)] + [(0, 1439)] * 2
+    edges += [(300, 5000), (1, 60), (0, 365), (b"",)]
+    beyond: list[tuple[Any, ...]] = [(101, 255)] * 3 + [(4, 255)] + [(1440, 65535)] * 2
+    beyond += [(299, 5001), (0, 61), (366, 65535), (b"D", b"DE", b"d\0", b"\0d", b"`{")]
     phone = Phone()
     expected = []
     for field, (inside, outside) in enumerate(zip(edges, beyond, strict=True)):
         for values, status in ((inside, wire.OK), (outside, wire.MALFORMED)):
             for value in values:
-                body = struct.pack(wire.SETTINGS_BODY, *good[:field], value, *good[field + 1 :])
+                body = struct.pack(
+                    settings_wire.SETTINGS_BODY, *good[:field], value, *good[field + 1 :]
+                )
                 phone.record(upkeep_wire.CONFIGURE, field, body)
                 expected.append((upkeep_wire.CONFIGURE | wire.RESPONSE, field, bytes([status])))
     records, _, _, _ = converse(target, phone)
@@ -416,7 +419,10 @@ def test_messages_of_any_time_are_listed(target: Target) -> None:
 
 def test_settings_come_back_as_they_were_set(target: Target) -> None:
     phone = Phone()
-    settings = struct.pack(wire.SETTINGS_BODY, 33, 44, 55, wire.QUIET_HOURS, 1200, 420, 500, 20)
+    flags = settings_wire.QUIET_HOURS | settings_wire.UNTIL_HEARD
+    settings = struct.pack(
+        settings_wire.SETTINGS_BODY, 33, 44, 55, flags, 1200, 420, 500, 20, 30, b""
+    )
     phone.record(upkeep_wire.CONFIGURE, 1, settings)
     phone.record(upkeep_wire.SETTINGS, 2)
     records, _, _, _ = converse(target, phone)

@@ -10,6 +10,8 @@ from hushbear import wire
 
 pytestmark = pytest.mark.targets("unix")
 
+RAM = bytes(64 * 1024)  # as much memory is there for the flash, and for compiling the library
+
 
 def test_an_upload_whose_link_was_lost_does_not_keep_the_others_from_sending(
     target: Target,
@@ -17,6 +19,7 @@ def test_an_upload_whose_link_was_lost_does_not_keep_the_others_from_sending(
     assert run(
         target,
         """
+        del ram
         new_flash(64)
         toy = Toy()
 
@@ -44,6 +47,7 @@ def test_an_upload_whose_link_was_lost_does_not_keep_the_others_from_sending(
 
         asyncio.run(main())
         """,
+        ram=RAM,
     ) == [(wire.SEND | wire.RESPONSE, wire.OK)]
 
 
@@ -51,6 +55,7 @@ def test_what_a_lost_link_cut_short_does_not_go_on_in_the_next_connection(target
     assert run(
         target,
         """
+        del ram
         new_flash(64)
         toy = Toy()
         record(toy.store, 5, 9)
@@ -78,4 +83,5 @@ def test_what_a_lost_link_cut_short_does_not_go_on_in_the_next_connection(target
 
         asyncio.run(main())
         """,
+        ram=RAM,
     ) == ([(0x81, 7)], [])

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from host_tests.targets import ROOT
-from hushbear import container, family_wire, pairing_wire, upkeep_wire, wire
+from hushbear import container, family_wire, pairing_wire, settings_wire, upkeep_wire, wire
 from hushbear_companion import sealing
 
 # A document breaks its lines where it likes.
@@ -27,10 +27,10 @@ TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
         f"at most {upkeep_wire.ENTRIES_MAX} a response",
         f"**STATUS**, {struct.calcsize(upkeep_wire.STATUS_BODY)} bytes: "
         f"u8 protocol ({upkeep_wire.PROTOCOL})",
-        f"**Settings**, {struct.calcsize(wire.SETTINGS_BODY)} bytes",
+        f"**Settings**, {struct.calcsize(settings_wire.SETTINGS_BODY)} bytes",
         f"prologue `{wire.PROLOGUE.decode()}` ({len(wire.PROLOGUE)} ASCII bytes)",
-        f"({wire.RECORD_MIN_MS[0]} to {wire.RECORD_MIN_MS[1]})",
-        f"({wire.RECORD_MAX_S[0]} to {wire.RECORD_MAX_S[1]})",
+        f"({settings_wire.RECORD_MIN_MS[0]} to {settings_wire.RECORD_MIN_MS[1]})",
+        f"({settings_wire.RECORD_MAX_S[0]} to {settings_wire.RECORD_MAX_S[1]})",
         f"A header of {container.HEADER_SIZE} bytes, then 1 to {container.BLOCKS_MAX} whole",
         f"followed by its tag of {container.TAG_SIZE} bytes",
         f"blocks[{sealing.CHUNK_BODY}] tag[{container.TAG_SIZE}]",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hushbear import container, family_wire, upkeep_wire, wire
+from hushbear import container, family_wire, settings_wire, upkeep_wire, wire
 from hushbear_companion import adpcm, audio, family, link, message, recordings, records, sealing
 from hushbear_companion.errors import (
     BadAudio,
@@ -35,7 +35,7 @@ from hushbear_companion.partfile import PartFile
 from hushbear_companion.records import Box, StatusError
 
 vars(builtins).setdefault("const", lambda value: value)
-device_settings = importlib.import_module("hushbear.settings")
+settings_file = importlib.import_module("hushbear.settings_file")
 names = importlib.import_module("hushbear.store.names")
 boot = importlib.import_module("hushbear.store.boot")
 
@@ -102,7 +102,7 @@ _STATUS = struct.pack(
     3700,
     b"0.1",
 )
-_SETTINGS = struct.pack(wire.SETTINGS_BODY, 70, 85, 60, 1, 1170, 420, 300, 40)
+_SETTINGS = struct.pack(settings_wire.SETTINGS_BODY, 70, 85, 60, 1, 1170, 420, 300, 40, 30, b"de")
 _ENTRY = struct.pack(wire.ENTRY, 6, bytes(range(16)), b"grandma\0", 304, 1_790_000_000, 1)
 _FAMILY = {1: bytes(range(32))}
 _PARSERS: tuple[tuple[Callable[[bytes], object], bytes], ...] = (
@@ -257,11 +257,11 @@ def fuzz_part(data: bytes) -> None:
 # What a phone sends, and what lies on the toy's flash
 
 
-@_target(lambda: [_SETTINGS, bytes(12), b"\xff" * 12])
+@_target(lambda: [_SETTINGS, bytes(16), b"\xff" * 16])
 def fuzz_settings(data: bytes) -> None:
     """What the toy takes, the phone understands."""
     try:
-        device_settings._check(data)
+        settings_file._check(data)
     except ValueError:
         return
     assert records.pack_settings(records.parse_settings(data)) == data

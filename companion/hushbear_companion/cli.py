@@ -321,7 +321,13 @@ def status(toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOption
 def settings(
     volume: Annotated[int | None, typer.Option(help="Volume, 0 to 100 %.")] = None,
     volume_max: Annotated[int | None, typer.Option(help="Highest volume, 0 to 100 %.")] = None,
-    led: Annotated[int | None, typer.Option(help="LED brightness, 0 to 100 %.")] = None,
+    led: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0-100|off",
+            help="LED brightness in %; off, as 0, darkens it but while it records.",
+        ),
+    ] = None,
     quiet_hours: Annotated[
         str | None, typer.Option(metavar="HH:MM-HH:MM|on|off", help="When the toy is silent.")
     ] = None,
@@ -329,21 +335,39 @@ def settings(
         float | None, typer.Option(help="Shortest recording, 0.3 to 5 s.")
     ] = None,
     record_max: Annotated[int | None, typer.Option(help="Longest recording, 1 to 60 s.")] = None,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days that a message stays, 1 to 365; 0 keeps all as long as there is room."
+        ),
+    ] = None,
+    keep_until_heard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off", help="Whether what was heard, or fetched, goes within two hours."
+        ),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(help="What the toy speaks, as de; empty for the first it was given."),
+    ] = None,
     toy: ToyOption = None,
     radio: RadioOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the toy's settings; with options, change them first."""
-    from .output import clock_time, settings_values
+    from .output import clock_time, kept, settings_values
     from .records import Settings
 
-    changes: dict[str, Any] = {"volume": volume, "volume_max": volume_max, "led": led}
+    changes: dict[str, Any] = {"volume": volume, "volume_max": volume_max}
+    changes |= {"led": parse_led(led), "keep_days": keep_days, "language": language}
+    changes["keep_until_heard"] = parse_switch("keep-until-heard", keep_until_heard)
     if record_min is not None:
         changes["record_min_ms"] = round(record_min * 1000)
     changes["record_max_s"] = record_max
     changes |= parse_quiet_hours(quiet_hours)
     changes = {name: value for name, value in changes.items() if value is not None}
-    Settings(0, 0, 0, False, 0, 0, 300, 60).changed(**changes)  # before anything is sent
+    Settings(0, 0, 0, False, 0, 0, 300, 60, 0, False, "").changed(**changes)  # before it is sent
     source = KeyStore().get(toy)
     output = output_for(as_json)
 
@@ -359,9 +383,11 @@ def settings(
     output.result(
         {"toy": source.name, "settings": settings_values(now)},
         f"volume       {now.volume} %, at most {now.volume_max} %",
-        f"led          {now.led} %",
+        f"led          {f'{now.led} %' if now.led else 'off, but while it records'}",
         f"quiet hours  {hours if now.quiet else 'off'}",
         f"recordings   {now.record_min_ms / 1000:g} to {now.record_max_s} s",
+        f"messages     {kept(now)}",
+        f"language     {now.language or 'the first that it was given'}",
     )
 
 
@@ -426,6 +452,22 @@ def toys_forget(
     """Forget a toy and its key. The toy itself keeps its messages."""
     gone = KeyStore().remove(toy)
     output_for(as_json).result({"toy": gone.name}, f"{gone.name} is forgotten.")
+
+
+def parse_led(text: str | None) -> int | None:
+    """Return the percentage that "40" or "off" means."""
+    if text is None or text == "off":
+        return None if text is None else 0
+    if not re.fullmatch(r"\d{1,3}", text, re.ASCII):
+        raise UsageError(f"{text!r} is no brightness.", "Write 0 to 100, or off.")
+    return int(text)
+
+
+def parse_switch(name: str, text: str | None) -> bool | None:
+    """Return what "on" or "off" means."""
+    if text not in (None, "on", "off"):
+        raise UsageError(f"{name} cannot be {text!r}.", "Write on or off.")
+    return None if text is None else text == "on"
 
 
 def parse_quiet_hours(text: str | None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from .errors import (
     NoToyInSight,
     NotThisToy,
     ToyMisbehaves,
+    UnknownLanguage,
 )
 from .partfile import PartFile
 from .records import Box, Entry, Settings, Status, StatusError
@@ -149,9 +150,12 @@ class Client:
         )
 
     async def configure(self, settings: Settings) -> None:
-        """Change the toy's settings."""
+        """Change the toy's settings, or raise UnknownLanguage and change nothing."""
         body = records.pack_settings(settings.changed())
-        await self._ask(upkeep_wire.CONFIGURE, body, "take the settings")
+        try:
+            await self._ask(upkeep_wire.CONFIGURE, body, "take the settings")
+        except NoSuchMessage:
+            raise UnknownLanguage(settings.language) from None
 
     async def crashlog(self) -> str:
         """Return the toy's crash log."""

@@ -234,6 +234,17 @@ class NoSuchPhone(HushbearError):
     hint = "See `hushbear phones`."
 
 
+class UnknownLanguage(HushbearError):
+    """The toy has no voice in that language."""
+
+    code = "unknown-language"
+    exit_code = 8
+    hint = "Bring a voice in it onto the toy with `tools/flash.sh PORT --update --language …`."
+
+    def __init__(self, language: str) -> None:
+        super().__init__(f"The toy does not speak {language!r}; nothing was changed.")
+
+
 class ToyBusy(HushbearError):
     """Another phone is sending, or the message is being played."""
 

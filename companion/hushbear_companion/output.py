@@ -149,7 +149,18 @@ def settings_values(settings: Settings) -> dict[str, Any]:
         },
         "record_min": settings.record_min_ms / 1000,
         "record_max": settings.record_max_s,
+        "keep_days": settings.keep_days,
+        "keep_until_heard": settings.keep_until_heard,
+        "language": settings.language or None,
     }
+
+
+def kept(settings: Settings) -> str:
+    """Return how long messages are kept."""
+    days = f"kept for {settings.keep_days} days" if settings.keep_days else ""
+    if settings.keep_until_heard:
+        return f"{days}, or until heard or fetched" if days else "kept until heard or fetched"
+    return days or "kept as long as there is room"
 
 
 def clock_time(minutes: int) -> str:

@@ -6,13 +6,14 @@ bounded before anything uses them; what is impossible raises ToyMisbehaves.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
-from hushbear import upkeep_wire, wire
+from hushbear import settings_wire, upkeep_wire, wire
 
 from . import message
 from .errors import (
@@ -25,6 +26,8 @@ from .errors import (
     ToyMisbehaves,
     UsageError,
 )
+
+_LANGUAGE = re.compile("([a-z]{2})?")
 
 STATUS_NAMES = {
     wire.UNKNOWN: "unknown request",
@@ -103,7 +106,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be set. Times of day are minutes after midnight."""
+    """What can be set. Times of day are minutes after midnight, `keep_days` is 0 where messages
+    are kept as long as there is room, `language` is "" for the one that was flashed first.
+    """
 
     volume: int
     volume_max: int
@@ -113,6 +118,9 @@ class Settings:
     quiet_to: int
     record_min_ms: int
     record_max_s: int
+    keep_days: int
+    keep_until_heard: bool
+    language: str
 
     def changed(self, **changes: Any) -> Settings:
         """Return these settings with `changes`, or raise UsageError for one out of range."""
@@ -121,10 +129,11 @@ class Settings:
             "volume": (0, 100, "%"),
             "volume_max": (0, 100, "%"),
             "led": (0, 100, "%"),
-            "quiet_from": (0, wire.DAY_MINUTES - 1, " minutes"),
-            "quiet_to": (0, wire.DAY_MINUTES - 1, " minutes"),
-            "record_min_ms": (*wire.RECORD_MIN_MS, " ms"),
-            "record_max_s": (*wire.RECORD_MAX_S, " s"),
+            "quiet_from": (0, settings_wire.DAY_MINUTES - 1, " minutes"),
+            "quiet_to": (0, settings_wire.DAY_MINUTES - 1, " minutes"),
+            "record_min_ms": (*settings_wire.RECORD_MIN_MS, " ms"),
+            "record_max_s": (*settings_wire.RECORD_MAX_S, " s"),
+            "keep_days": (0, settings_wire.KEEP_DAYS_MAX, " days"),
         }
         for name, (low, high, unit) in ranges.items():
             if not low <= getattr(settings, name) <= high:
@@ -136,6 +145,10 @@ class Settings:
             raise UsageError(
                 "The shortest recording must not be longer than the longest.",
                 "Change --record-min, --record-max or both.",
+            )
+        if not _LANGUAGE.fullmatch(settings.language):
+            raise UsageError(
+                f"{settings.language!r} is no language.", "Give two letters, such as en."
             )
         return settings
 
@@ -239,11 +252,22 @@ def parse_entries(body: bytes, box: Box, after: int) -> list[Entry]:
 
 def parse_settings(body: bytes) -> Settings:
     """Return what a SETTINGS response says."""
-    volume, volume_max, led, flags, start, end, shortest, longest = _unpack(
-        wire.SETTINGS_BODY, body
+    volume, volume_max, led, flags, start, end, shortest, longest, keep_days, language = _unpack(
+        settings_wire.SETTINGS_BODY, body
     )
-    quiet = bool(flags & wire.QUIET_HOURS)
-    settings = Settings(volume, volume_max, led, quiet, start, end, shortest, longest)
+    settings = Settings(
+        volume=volume,
+        volume_max=volume_max,
+        led=led,
+        quiet=bool(flags & settings_wire.QUIET_HOURS),
+        quiet_from=start,
+        quiet_to=end,
+        record_min_ms=shortest,
+        record_max_s=longest,
+        keep_days=keep_days,
+        keep_until_heard=bool(flags & settings_wire.UNTIL_HEARD),
+        language=clean(language.rstrip(b"\0")),
+    )
     try:
         return settings.changed()
     except UsageError as error:
@@ -252,16 +276,21 @@ def parse_settings(body: bytes) -> Settings:
 
 def pack_settings(settings: Settings) -> bytes:
     """Return the body of a CONFIGURE request."""
+    flags = settings_wire.QUIET_HOURS if settings.quiet else 0
+    if settings.keep_until_heard:
+        flags |= settings_wire.UNTIL_HEARD
     return struct.pack(
-        wire.SETTINGS_BODY,
+        settings_wire.SETTINGS_BODY,
         settings.volume,
         settings.volume_max,
         settings.led,
-        wire.QUIET_HOURS if settings.quiet else 0,
+        flags,
         settings.quiet_from,
         settings.quiet_to,
         settings.record_min_ms,
         settings.record_max_s,
+        settings.keep_days,
+        settings.language.encode(),
     )
 
 

@@ -23,7 +23,7 @@ import machine
 import os
 import time
 
-from hushbear import container, leds, sealing, wire
+from hushbear import container, leds, sealing, store, wire
 from hushbear.audio import POLL_MS, tones
 from hushbear.audio.mic import Mic
 from hushbear.audio.speaker import Speaker, Unreadable
@@ -36,7 +36,6 @@ from hushbear.once import once
 from hushbear.paws import RECORD, SKIP, Paws
 from hushbear.services import Services
 from hushbear.settings import Settings
-from hushbear.store import Store
 from hushbear.store.errors import StoreError, StoreFull
 from hushbear.supervisor import Supervisor
 
@@ -53,9 +52,9 @@ class App:
     def __init__(self, board, buffers, crashlog):
         self._board = board
         self.crashlog = crashlog
-        self._clock = self.crashlog.clock = Clock(machine.RTC())
+        self._clock = self.crashlog.clock = Clock()
         self._settings = Settings(log=self.crashlog.write)
-        self._store = Store(log=self.crashlog.write)
+        self._store = store.Store(log=self.crashlog.write)
         self._keys = Keys()
         self._services = Services(
             self._keys, self._store, self._settings, self._clock, self.crashlog, board.battery_mv

@@ -2,12 +2,11 @@
 
     CrashLog(path="/crash", half=4096, clock=None)
     .write(what)               an exception (its traceback is kept) or a line of text; never raises
-    .size()                    bytes to read; .read(offset, buf) -> n, 0 at the end
-    .clear()
 
-Two files, path + ".0" (older) and path + ".1", which takes its place once `half` bytes long. Each
-entry is one append, whole or absent after a power cut. It begins with the Unix time, or with "+"
-and seconds since the start, and says how many before it could not be written.
+Two files, .old (path + ".0") and .new (path + ".1"), which takes its place once `half` bytes
+long. Each entry is one append, whole or absent after a power cut. It begins with the Unix time, or
+with "+" and seconds since the start, and says how many before it could not be written.
+crashlog_file.py reads and clears it.
 """
 
 import os
@@ -19,47 +18,28 @@ _PROBLEMS = (OSError, MemoryError)  # made now: there may be no memory for a tup
 
 class CrashLog:
     def __init__(self, path="/crash", half=4096, clock=None):
-        self._old = path + ".0"
-        self._new = path + ".1"
+        self.old = path + ".0"
+        self.new = path + ".1"
         self._half = half
         self._lost = 0  # entries since the last one that was written
         self.clock = clock  # may be given later: the clock's own failure has to be logged too
 
     def write(self, what):
         try:
-            if _size(self._new) >= self._half:
-                os.rename(self._new, self._old)
-            with open(self._new, "ab") as file:
+            if self._full():
+                os.rename(self.new, self.old)
+            with open(self.new, "ab") as file:
                 self._write(file, what)
             self._lost = 0
         except _PROBLEMS as error:
             self._lost += 1
             print("crash log:", error)  # the console is what is left
 
-    def size(self):
-        return _size(self._old) + _size(self._new)
-
-    def read(self, offset, buf):
-        old = _size(self._old)
-        if offset >= old:
-            path, offset = self._new, offset - old
-        else:
-            path = self._old
-        if offset >= _size(path):
-            return 0
+    def _full(self):
         try:
-            with open(path, "rb") as file:
-                file.seek(offset)
-                return file.readinto(buf)
-        except OSError:
-            return 0
-
-    def clear(self):
-        for path in (self._old, self._new):
-            try:
-                os.remove(path)
-            except OSError:
-                pass
+            return os.stat(self.new)[6] >= self._half
+        except OSError:  # there is none yet
+            return False
 
     def _write(self, file, what):
         # Straight to the file's own buffer: memory may be what went wrong.
@@ -79,10 +59,3 @@ class CrashLog:
             what = what[-3 * _LINE_MAX // 4 :]
         file.write(what)
         file.write("\n")
-
-
-def _size(path):
-    try:
-        return os.stat(path)[6]
-    except OSError:
-        return 0

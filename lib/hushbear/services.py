@@ -16,8 +16,4 @@ class Services:
         self.clock = clock
         self.crashlog = crashlog
         self.state = wire.IDLE
-        self._battery_mv = battery_mv
-
-    def status(self):
-        """Return (state, whether quiet hours silence the toy now, battery in mV or 0)."""
-        return self.state, self.settings.quiet(self.clock), self._battery_mv()
+        self.battery_mv = battery_mv  # () -> mV, 0 where that is not measured

@@ -33,6 +33,7 @@ ENTRIES_MAX = (RECORD_MAX - 3) // ENTRY_SIZE
 
 DELETE_REQUEST = "<B16s"  # box, id
 
-# SETTINGS response and CONFIGURE request: wire.SETTINGS_BODY
+# SETTINGS response and CONFIGURE request: settings_wire.SETTINGS_BODY. NOT_FOUND: the toy does
+# not speak that language.
 
 CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty at the end

@@ -83,11 +83,3 @@ MESSAGE_ID = "<16s"  # COMMIT and FETCHED requests
 FETCH_REQUEST = "<16sII"
 FETCH_RESPONSE = "<I"
 END_BODY = "<32s"
-
-# SETTINGS response and CONFIGURE request: volume %, highest volume %, LED brightness %, flags,
-# quiet hours from and to (minutes of the local day), shortest recording ms, longest recording s
-SETTINGS_BODY = "<BBBBHHHH"
-QUIET_HOURS = 1  # flag: quiet hours are kept
-RECORD_MIN_MS = (300, 5000)  # what the shortest recording may be set to
-RECORD_MAX_S = (1, 60)  # what the longest recording may be set to
-DAY_MINUTES = 24 * 60

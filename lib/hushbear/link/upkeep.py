@@ -5,21 +5,22 @@ returns the response's body after its status, or how many bytes of it lie in the
 """
 
 import gc
+import machine
 import struct
 
 from hushbear import VERSION, upkeep_wire, wire
 from hushbear.link.errors import Refused, fields
+from hushbear.once import once
 
 
 def _status(services, session, body):
     fields("", body)
     store = services.store
-    state, quiet, battery = services.status()
     return struct.pack(
         upkeep_wire.STATUS_BODY,
         upkeep_wire.PROTOCOL,
-        state,
-        upkeep_wire.QUIET_NOW if quiet else 0,
+        services.state,
+        upkeep_wire.QUIET_NOW if services.settings.quiet(services.clock) else 0,
         services.clock.uptime(),
         services.clock.now(),
         store.free(),
@@ -29,8 +30,8 @@ def _status(services, session, body):
         store.waiting(wire.INBOX),
         store.count(wire.OUTBOX),
         store.waiting(wire.OUTBOX),
-        services.crashlog.size(),
-        battery,
+        once("hushbear.crashlog_file").size(services.crashlog),
+        services.battery_mv(),
         VERSION.encode(),
     )
 
@@ -38,7 +39,7 @@ def _status(services, session, body):
 def _time(services, session, body):
     seconds, offset = fields(upkeep_wire.TIME_BODY, body)
     try:
-        services.clock.set(seconds, offset)
+        once("hushbear.clock_file").set(services.clock, machine.RTC(), seconds, offset)
     except ValueError:
         raise Refused(wire.MALFORMED)
     return b""
@@ -65,25 +66,27 @@ def _delete(services, session, body):
 
 def _settings(services, session, body):
     fields("", body)
-    return services.settings.pack()
+    return once("hushbear.settings_file").body(services.settings)
 
 
 def _configure(services, session, body):
     try:
-        services.settings.apply(bytes(body))
+        once("hushbear.settings_file").change(services.settings, bytes(body))
     except ValueError:
         raise Refused(wire.MALFORMED)
+    except LookupError:
+        raise Refused(wire.NOT_FOUND)
     return b""
 
 
 def _crashlog(services, session, body):
     (offset,) = fields(upkeep_wire.CRASHLOG_REQUEST, body)
-    return services.crashlog.read(offset, session.frame.body[1:])
+    return once("hushbear.crashlog_file").read(services.crashlog, offset, session.frame.body[1:])
 
 
 def _clear_crashlog(services, session, body):
     fields("", body)
-    services.crashlog.clear()
+    once("hushbear.crashlog_file").clear(services.crashlog)
     return b""
 
 
