@@ -17,7 +17,10 @@ SERVICES = (
     *("audio", "store", "link", "leds", "paws", "keys"),
     *("settings", "settings_file", "clock", "clock_file", "crashlog", "crashlog_file"),
 )
-SELDOM = {"link.upkeep", "upkeep_wire", "settings_file", "clock_file", "crashlog_file"}
+SELDOM = {
+    *("link.upkeep", "upkeep_wire", "settings_wire", "expiry"),
+    *("settings_file", "clock_file", "crashlog_file"),
+}
 HARDWARE = {"machine", "bluetooth", "esp32", "neopixel", "asyncio", "os", "time", "network"}
 RANDOM = ("crypto.noise", "crypto.cpace")  # kernels that make secrets
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from host_tests import messages
@@ -175,6 +176,28 @@ async def test_quiet_hours_are_silent_and_lose_nothing(
         await configure(toy, volume=70, flags=0)
         await asyncio.sleep(1)
         assert heard(toy, await tap(toy)) == A
+
+
+async def test_nothing_is_louder_than_the_highest_volume(virtual_toy: Make) -> None:
+    peaks = []
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
+        await start(toy, A)
+        for volume, volume_max in ((100, 40), (40, 100), (100, 100)):
+            await configure(toy, volume=volume, volume_max=volume_max)
+            await asyncio.sleep(1)
+            at = await tap(toy)
+            peaks.append(int(np.abs(toy.speaker.pcm(at).astype(int)).max()))
+    assert peaks[0] == peaks[1] < peaks[2] / 3
+
+
+async def test_with_the_led_off_a_waiting_message_does_not_show_and_plays(
+    virtual_toy: Make,
+) -> None:
+    async with virtual_toy(autostart=False, air=VirtualRadio()) as toy:
+        await start(toy, A, brightness=0)
+        await asyncio.sleep(5)
+        assert heard(toy, await tap(toy)) == A
+        assert max(state.level for state in toy.led.history) == 0
 
 
 async def test_an_empty_inbox_answers_with_two_notes(virtual_toy: Make) -> None:

@@ -344,7 +344,7 @@ def settings(
     keep_until_heard: Annotated[
         str | None,
         typer.Option(
-            metavar="on|off", help="Whether what was heard, or fetched, goes within two hours."
+            metavar="on|off", help="Whether what was heard, or fetched, goes within hours."
         ),
     ] = None,
     language: Annotated[

@@ -116,11 +116,19 @@ class App:
     # The paws
 
     async def _follow_paws(self):
+        rested = time.ticks_add(time.ticks_ms(), -_HOUR_MS)
         while True:
             self._supervisor.check_in("paws")
             gesture = self._paws.next()
             if gesture is None:
                 await asyncio.sleep_ms(POLL_MS)
+                # At the start, and after an hour without a paw: what was heard can be repeated.
+                if time.ticks_diff(time.ticks_ms(), rested) > _HOUR_MS:
+                    rested = time.ticks_ms()
+                    try:
+                        await once("hushbear.expiry").look(self._services, self._interrupted)
+                    except Exception as error:
+                        self.crashlog.write(error)
                 continue
             try:
                 if gesture is RECORD:
@@ -133,6 +141,7 @@ class App:
             finally:
                 self._services.state = wire.IDLE
                 gc.collect()
+            rested = time.ticks_ms()
 
     def _interrupted(self):
         self._supervisor.check_in("paws")
