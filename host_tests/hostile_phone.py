@@ -191,7 +191,8 @@ class Villain(Phone):
 
 KINDS = tuple(range(1, 14)) * 2 + (
     wire.SEND, wire.SEND, wire.SEND, wire.COMMIT, wire.FETCH,
-    wire.GRANT, wire.GRANT, wire.DATA, wire.END, 0, 0x0E, 0x3F, 0x43, 0x7F, 0x81, 0xC0, 0xFF,
+    wire.GRANT, wire.GRANT, wire.DATA, wire.END, upkeep_wire.NAME,
+    0, 0x0E, 0x3F, 0x43, 0x7F, 0x81, 0xC0, 0xFF,
 )
 PERCENT = (0, 1, 50, 100, 100, 101)
 MINUTE = (0, 1, 400, 1439, 1439, 1440)
@@ -211,6 +212,9 @@ BODIES = {
         settings_wire.SETTINGS_BODY, *[pick(e) for e in SETTINGS]
     ),
     upkeep_wire.CRASHLOG: lambda: struct.pack("<I", number()),
+    upkeep_wire.NAME: lambda: struct.pack(
+        "<HIH", pick((0, 1, 256, 512, 16384, 16640)), number(), pick((0, 0, 1, 256, 16384, 65535))
+    ) + rubbish(pick((0, 1, 256, 512))),
     wire.GRANT: lambda: struct.pack("<I", number()),
     wire.DATA: lambda: struct.pack("<I", number()) + rubbish(pick((0, 1, 1, 50, 100, 512))),
 }
@@ -374,6 +378,9 @@ def clear(toy):
 """
 
 MAIN = """
+from hushbear import spoken_name
+
+spoken_name.PATH = "/flash/name.ima"
 del ram  # its room is for the flash and the phones
 flash = new_flash(300)
 reserve = 90  # blocks of this size for the directories of two full boxes

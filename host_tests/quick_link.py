@@ -23,7 +23,7 @@ TOY_SCALAR = bytes(range(32, 64))
 PHONE_SCALAR = bytes(range(64, 96))
 
 STAND_INS = """
-import struct, sys, sigio
+import machine, struct, sys, sigio
 
 
 class Poll:
@@ -144,13 +144,18 @@ class Nvs:
         return len(key_set)
 
 
-class machine:  # not every target has a clock to set
+class Machine:  # not every target has a clock to set
+    real = machine
+
     class RTC:
         def datetime(self, fields):
             pass
 
+    def __getattr__(self, name):
+        return getattr(Machine.real, name)
 
-sys.modules["machine"] = machine
+
+sys.modules["machine"] = Machine()
 
 
 class X25519:

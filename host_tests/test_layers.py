@@ -18,7 +18,7 @@ SERVICES = (
     *("settings", "settings_file", "clock", "clock_file", "crashlog", "crashlog_file"),
 )
 SELDOM = {
-    *("link.upkeep", "upkeep_wire", "settings_wire", "expiry"),
+    *("link.upkeep", "upkeep_wire", "settings_wire", "expiry", "spoken_name"),
     *("settings_file", "clock_file", "crashlog_file"),
 }
 HARDWARE = {"machine", "bluetooth", "esp32", "neopixel", "asyncio", "os", "time", "network"}

@@ -296,7 +296,11 @@ def test_what_no_phone_would_send_ends_the_session_without_an_answer(target: Tar
         "a request without a handshake": ([status], "frame of impossible size", 0),
         "cut in the middle": ([hello, status[:-1]], "the phone left", 1),
         "a recorded handshake": ([hello], "the phone left", 1),
-        "a record altered": ([hello, status[:-1] + bytes([status[-1] ^ 1])], "record does not open", 1),
+        "a record altered": (
+            [hello, status[:-1] + bytes([status[-1] ^ 1])],
+            "record does not open",
+            1,
+        ),
         "a record of 17 bytes": ([hello, b"\x11\0"], "frame of impossible size", 1),
         "a record of 1047 bytes": ([hello, b"\x17\x04"], "frame of impossible size", 1),
         "a record replayed": ([hello, status, status], "record does not open", 2),

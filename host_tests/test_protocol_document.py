@@ -27,6 +27,7 @@ TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
         f"at most {upkeep_wire.ENTRIES_MAX} a response",
         f"**STATUS**, {struct.calcsize(upkeep_wire.STATUS_BODY)} bytes: "
         f"u8 protocol ({upkeep_wire.PROTOCOL})",
+        f"at most {upkeep_wire.NAME_SIZE_MAX // container.BLOCK_ALIGN}, so 2.02 s",
         f"**Settings**, {struct.calcsize(settings_wire.SETTINGS_BODY)} bytes",
         f"prologue `{wire.PROLOGUE.decode()}` ({len(wire.PROLOGUE)} ASCII bytes)",
         f"({settings_wire.RECORD_MIN_MS[0]} to {settings_wire.RECORD_MIN_MS[1]})",
@@ -60,7 +61,7 @@ def test_the_document_has_the_number(sentence: str) -> None:
 
 
 KINDS = """STATUS TIME LIST SEND COMMIT FETCH FETCHED DELETE SETTINGS CONFIGURE CRASHLOG
-    CLEAR_CRASHLOG CANCEL FAMILY PHONES RENAME REVOKE PAIR PAIRED DATA GRANT END"""
+    CLEAR_CRASHLOG CANCEL FAMILY PHONES RENAME REVOKE NAME PAIR PAIRED DATA GRANT END"""
 LAYOUTS = wire, upkeep_wire, family_wire, pairing_wire
 
 

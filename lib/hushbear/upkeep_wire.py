@@ -16,6 +16,7 @@ SETTINGS = 0x09
 CONFIGURE = 0x0A
 CRASHLOG = 0x0B
 CLEAR_CRASHLOG = 0x0C
+NAME = 0x12
 
 # STATUS response: protocol, state, flags, reserved, uptime s, clock (Unix s, 0 = not set),
 # bytes free, bytes for messages in all, heap bytes free, inbox messages, of these unheard,
@@ -37,3 +38,10 @@ DELETE_REQUEST = "<B16s"  # box, id
 # not speak that language.
 
 CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty at the end
+
+# NAME request: nothing, or size of the toy's spoken name in bytes (whole IMA blocks; 0 = none),
+# CRC-32 of all of it, offset; then bytes of it, as many as fit. Response: size of the name that it
+# has now. RANGE: begin anew, another phone is sending a name, too.
+NAME_HEAD = "<HIH"
+NAME_RESPONSE = "<H"
+NAME_SIZE_MAX = 64 * 256  # 2.02 s

@@ -14,7 +14,8 @@ from hushbear.link.transfer import Download, Upload
 from hushbear.once import once
 from hushbear.store import StoreError
 
-_FAMILY = const(0x0E)  # from here on, the kinds of family_wire.py
+_FAMILY = const(0x0E)  # from here on, the kinds of family_wire.py ...
+_NAME = const(0x12)  # ... but from here on again those of upkeep_wire.py
 
 
 class Requests:
@@ -163,7 +164,8 @@ class Requests:
         return b""
 
     async def _seldom(self, session, kind, tag, body):
-        answers = once("hushbear.link." + ("family" if kind >= _FAMILY else "upkeep")).ANSWERS
+        module = "family" if _FAMILY <= kind < _NAME else "upkeep"
+        answers = once("hushbear.link." + module).ANSWERS
         if kind not in answers:
             raise Refused(wire.UNKNOWN)
         answer = answers[kind](self._services, session, body)

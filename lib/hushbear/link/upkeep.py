@@ -90,6 +90,20 @@ def _clear_crashlog(services, session, body):
     return b""
 
 
+def _name(services, session, body):
+    spoken_name = once("hushbear.spoken_name")
+    if body:
+        head = struct.calcsize(upkeep_wire.NAME_HEAD)
+        size, crc, offset = fields(upkeep_wire.NAME_HEAD, body[:head])
+        try:
+            spoken_name.take(size, crc, offset, body[head:])
+        except ValueError:
+            raise Refused(wire.MALFORMED)
+        except LookupError:
+            raise Refused(wire.RANGE)
+    return struct.pack(upkeep_wire.NAME_RESPONSE, spoken_name.size())
+
+
 def _box(box):
     if box not in (wire.INBOX, wire.OUTBOX):
         raise Refused(wire.MALFORMED)
@@ -105,4 +119,5 @@ ANSWERS = {
     upkeep_wire.CONFIGURE: _configure,
     upkeep_wire.CRASHLOG: _crashlog,
     upkeep_wire.CLEAR_CRASHLOG: _clear_crashlog,
+    upkeep_wire.NAME: _name,
 }
