@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -86,6 +87,8 @@ class Toy:
         self.room = 1 << 20
         self.settings = SETTINGS
         self.languages = {"de", "en"}
+        self.name = b""
+        self.naming = b""
         self.crashlog = b""
         self.firmware = b"0.1"
         self.clock: tuple[int, int] | None = None
@@ -151,6 +154,8 @@ class Toy:
                 raise Refused(wire.NOT_FOUND)
             self.settings = body
             return b""
+        if kind == upkeep_wire.NAME:
+            return self.take_name(body)
         if kind == upkeep_wire.CRASHLOG:
             (offset,) = struct.unpack(upkeep_wire.CRASHLOG_REQUEST, body)
             return self.crashlog[offset : offset + wire.DATA_MAX]
@@ -187,6 +192,19 @@ class Toy:
         if slot not in self.phones:
             raise Refused(wire.NOT_FOUND)
         return self.phones[slot]
+
+    def take_name(self, body: bytes) -> bytes:
+        head = struct.calcsize(upkeep_wire.NAME_HEAD)
+        if body:
+            size, crc, offset = struct.unpack_from(upkeep_wire.NAME_HEAD, body)
+            if offset > len(self.naming):
+                raise Refused(wire.RANGE)
+            self.naming = self.naming[:offset] + body[head:]
+            if len(self.naming) == size:
+                if zlib.crc32(self.naming) != crc:
+                    raise Refused(wire.RANGE)
+                self.name = self.naming
+        return struct.pack(upkeep_wire.NAME_RESPONSE, len(self.name))
 
     def offer(self, link: Link, tag: int, message_id: bytes, size: int, digest: bytes) -> bytes:
         if any(stored.id == message_id for stored in self.boxes[wire.INBOX]):

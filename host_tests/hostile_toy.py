@@ -179,6 +179,8 @@ _OPERATIONS: tuple[_Operation, ...] = (
     lambda phone, rng, _: phone.send(_odd_message(rng)),
     lambda phone, rng, _: phone.status(),
     lambda phone, rng, _: phone.crashlog(),
+    lambda phone, rng, _: phone.name_size(),
+    lambda phone, rng, _: phone.give_name(rng.randbytes(256 * rng.randrange(9))),
     lambda phone, rng, _: phone.clear_crashlog(),
     lambda phone, rng, _: phone.entries(Box.INBOX),
     lambda phone, rng, _: phone.delete(Box.OUTBOX, rng.randbytes(16)),

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
@@ -25,8 +26,8 @@ from host_tests.companion_toy import (
     make_message,
 )
 from hushbear import upkeep_wire, wire
-from hushbear_companion import link, sealing
-from hushbear_companion.cli import parse_quiet_hours
+from hushbear_companion import link, sealing, speech
+from hushbear_companion.cli_settings import parse_quiet_hours
 from hushbear_companion.errors import UsageError
 from hushbear_companion.keystore import KeyStore
 
@@ -284,6 +285,34 @@ def test_settings_out_of_range_are_usage_errors_before_anything_is_sent(
     result = known("settings", *arguments)
     assert result.exit_code == 2 and one_line(result)
     assert error_of(known("settings", *arguments, "--json"))["code"] in ("usage",)
+    assert not toy.asked
+
+
+def test_a_name_is_recorded_or_spoken_and_taken_away(
+    known: Command, toy: Toy, tmp_path: Path
+) -> None:
+    path = tmp_path / "name.wav"
+    soundfile.write(path, np.sin(np.arange(16000) / 9) / 4, 16000)
+    assert "spoken name  none" in known("settings").stdout
+    assert json.loads(known("settings", "--spoken-name", path, "--json").stdout)[
+        "spoken_name"
+    ] == pytest.approx(1.0, abs=0.1)
+    recorded = toy.name
+    assert recorded == speech.recorded_name(path)
+    if which("espeak-ng"):
+        toy.settings = toy.settings[:-2] + b"de"
+        assert "spoken name  none" not in known("settings", "--spoken-name", "Bärbel").stdout
+        assert toy.name == speech.spoken_name("Bärbel", "de")
+    assert known("settings", "--spoken-name", "").exit_code == 0
+    assert toy.name == b""
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "...", "x" * 61, "x" * 5000])
+def test_what_cannot_be_its_name_is_told_before_anything_is_sent(
+    known: Command, toy: Toy, name: str
+) -> None:
+    result = known("settings", "--spoken-name", name, "--volume", 1)
+    assert result.exit_code in (2, 6) and one_line(result)
     assert not toy.asked
 
 

@@ -122,6 +122,48 @@ async def test_a_toy_that_cannot_tell_its_phones_now_is_asked_again_when_it_matt
         assert phone.sender == SENDER
 
 
+NAME = bytes(i * 7 & 255 for i in range(64 * 256))
+
+
+async def test_a_name_is_given_over_a_bad_link_and_taken_away() -> None:
+    toy = Toy(KEY)
+    air = Air(toy)
+    async with client(air) as phone:
+        air.lost = {air.frames + 9}
+        await phone.give_name(NAME)
+        assert toy.name == NAME and await phone.name_size() == len(NAME)
+        await phone.give_name(b"")
+        assert toy.name == b"" and await phone.name_size() == 0
+
+
+async def test_a_name_begins_anew_where_another_phone_gives_one_too() -> None:
+    class Busy(Toy):
+        meetings = 1
+
+        def take_name(self, body: bytes) -> bytes:
+            if len(self.naming) > 5000 and self.meetings:
+                self.meetings -= 1
+                self.naming = b"another"
+            return super().take_name(body)
+
+    toy = Busy(KEY)
+    async with client(Air(toy)) as phone:
+        await phone.give_name(NAME)
+        assert toy.name == NAME
+        toy.naming, toy.meetings = b"", NEVER
+        with pytest.raises(errors.ToyMisbehaves, match="spoken name"):
+            await phone.give_name(NAME)
+
+
+async def test_a_name_that_is_too_long_is_not_sent() -> None:
+    toy = Toy(KEY)
+    async with client(Air(toy)) as phone:
+        for blocks in (NAME + bytes(256), NAME[:-1]):
+            with pytest.raises(errors.BadVoice):
+                await phone.give_name(blocks)
+    assert upkeep_wire.NAME not in toy.asked
+
+
 def epoch(number: int, key: bytes = b"k" * 32) -> bytes:
     return struct.pack(family_wire.EPOCH, number, key)
 

@@ -159,6 +159,28 @@ async def test_requests_at_their_edges_leave_the_toy_well(virtual_toy: MakeToy) 
         assert toy.running
 
 
+READ_NAME = """
+from binascii import hexlify
+with open("/name.ima", "rb") as file:
+    print(hexlify(file.read()).decode())
+"""
+
+
+@pytest.mark.virtual_time
+async def test_a_name_is_on_the_toys_flash_when_the_phone_hears_so(virtual_toy: MakeToy) -> None:
+    name = os.urandom(64 * 256)
+    async with family(virtual_toy) as (toy, radio, link):
+        async with client(radio.phone(), link) as phone:
+            assert await phone.name_size() == 0
+            await phone.give_name(name)
+            assert await phone.name_size() == len(name)
+            toy.power_cut()
+        await toy.restart()
+        assert bytes.fromhex((await toy.exec_repl(READ_NAME)).strip()) == name
+        async with client(radio.phone(), link) as phone:
+            assert (await phone.status()).crashlog == 0
+
+
 class Command:
     """The `hushbear` command in a process of its own."""
 

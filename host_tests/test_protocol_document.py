@@ -27,6 +27,7 @@ TEXT = re.sub(r"\s+", " ", (ROOT / "docs/protocol.md").read_text())
         f"at most {upkeep_wire.ENTRIES_MAX} a response",
         f"**STATUS**, {struct.calcsize(upkeep_wire.STATUS_BODY)} bytes: "
         f"u8 protocol ({upkeep_wire.PROTOCOL})",
+        f"up to {upkeep_wire.NAME_PIECE} bytes from there on",
         f"at most {upkeep_wire.NAME_SIZE_MAX // container.BLOCK_ALIGN}, so 2.02 s",
         f"**Settings**, {struct.calcsize(settings_wire.SETTINGS_BODY)} bytes",
         f"prologue `{wire.PROLOGUE.decode()}` ({len(wire.PROLOGUE)} ASCII bytes)",

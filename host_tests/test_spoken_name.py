@@ -14,7 +14,7 @@ from hushbear import upkeep_wire, wire
 
 NAME = bytes(i * 7 & 255 for i in range(9 * 256))
 OTHER = bytes(i * 11 & 255 for i in range(8 * 256))
-PIECE = wire.RECORD_MAX - 2 - struct.calcsize(upkeep_wire.NAME_HEAD)
+PIECE = wire.RECORD_MAX - 2 - struct.calcsize(upkeep_wire.NAME_HEAD)  # more than any radio takes
 
 SOURCE = """
 from hushbear import spoken_name

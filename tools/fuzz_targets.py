@@ -19,7 +19,17 @@ from pathlib import Path
 import numpy as np
 
 from hushbear import container, family_wire, settings_wire, upkeep_wire, wire
-from hushbear_companion import adpcm, audio, family, link, message, recordings, records, sealing
+from hushbear_companion import (
+    adpcm,
+    audio,
+    family,
+    link,
+    message,
+    recordings,
+    records,
+    sealing,
+    spoken_name,
+)
 from hushbear_companion.errors import (
     BadAudio,
     BadLink,
@@ -109,6 +119,7 @@ _PARSERS: tuple[tuple[Callable[[bytes], object], bytes], ...] = (
     (records.parse_record, b"\x81\x01\0"),
     (records.parse_status, _STATUS),
     (records.parse_settings, _SETTINGS),
+    (spoken_name.parse_size, struct.pack(upkeep_wire.NAME_RESPONSE, 512)),
     (lambda body: records.parse_entries(body, Box.INBOX, 5), 2 * _ENTRY),
     (lambda body: records.parse_send(body, 5000), struct.pack(wire.SEND_RESPONSE, 512, 2560)),
     (records.parse_grant, struct.pack(wire.GRANT_BODY, 4096)),

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 from hushbear import family_wire, upkeep_wire, wire
 
-from . import family, message, records
+from . import family, message, records, spoken_name
 from .errors import (
     Damaged,
     FirmwareTooOld,
@@ -156,6 +156,16 @@ class Client:
             await self._ask(upkeep_wire.CONFIGURE, body, "take the settings")
         except NoSuchMessage:
             raise UnknownLanguage(settings.language) from None
+
+    async def name_size(self) -> int:
+        """Return how many bytes of sound the toy's spoken name has, 0 where it has none."""
+        return spoken_name.parse_size(
+            await self._ask(upkeep_wire.NAME, b"", "tell its spoken name")
+        )
+
+    async def give_name(self, blocks: bytes) -> None:
+        """Have the toy say these IMA blocks, at most 64, when pairing opens; none: nothing."""
+        await self._keep_trying(spoken_name.Giving(blocks).attempt, _Movement())
 
     async def crashlog(self) -> str:
         """Return the toy's crash log."""
