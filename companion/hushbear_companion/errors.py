@@ -211,6 +211,14 @@ class PhonesFull(HushbearError):
     hint = "Remove one from another phone: `hushbear phones`, `hushbear revoke NAME`."
 
 
+class InboxFull(HushbearError):
+    """The inbox has as many messages as it takes."""
+
+    code = "inbox-full"
+    exit_code = 7
+    hint = "Approve or refuse some first: `hushbear inbox`."
+
+
 class NoSuchMessage(HushbearError):
     """No message, or no toy, of that name."""
 
@@ -243,6 +251,14 @@ class UnknownLanguage(HushbearError):
 
     def __init__(self, language: str) -> None:
         super().__init__(f"The toy does not speak {language!r}; nothing was changed.")
+
+
+class NoSuchMember(HushbearError):
+    """Nobody of that name or id is in the family, as far as this phone knows."""
+
+    code = "no-such-member"
+    exit_code = 8
+    hint = "Name one as `hushbear phones` or `hushbear inbox` shows it, or by its id."
 
 
 class ToyBusy(HushbearError):
@@ -312,3 +328,11 @@ class NoSpeech(HushbearError):
 
     code = "no-speech"
     exit_code = 14
+
+
+class NoPlayer(HushbearError):
+    """No program here plays a sound."""
+
+    code = "no-player"
+    exit_code = 14
+    hint = "Write it as a WAV: `hushbear play ID --out message.wav`; or set HUSHBEAR_PLAYER."

@@ -20,6 +20,8 @@ ID_SIZE: int = container.ID_SIZE
 SENDER_SIZE: int = len(container.TOY)
 SAMPLES_MAX: int = container.BLOCKS_MAX * BLOCK_SAMPLES
 
+STEP_INDEX_MAX = 88
+
 _IMA_TAG = 0x0011
 
 
@@ -68,6 +70,12 @@ def duration(size: int) -> float:
         return blocks_in(size) * BLOCK_SAMPLES / RATE
     except BadMessage:
         return 0.0
+
+
+def check_blocks(blocks: bytes) -> None:
+    """Raise BadMessage unless whole blocks can be decoded."""
+    if any(index > STEP_INDEX_MAX for index in blocks[2::BLOCK_ALIGN]):
+        raise BadMessage("The message is genuine, but its sound is garbled.")
 
 
 def to_wav(blocks: bytes) -> bytes:
