@@ -131,7 +131,7 @@ def test_send_puts_the_message_on_the_toy_once(known: Command, toy: Toy, sound: 
     result = known("send", sound, "--json")
     assert result.exit_code == 0
     values = json.loads(result.stdout)
-    assert list(values) == ["toy", "file", "id", "size", "seconds"]
+    assert list(values) == ["toy", "file", "id", "size", "seconds", "delivered", "failed"]
     assert values["seconds"] == pytest.approx(2.0, abs=0.04)
     (content,) = toy.inbox()
     assert content[16:32].hex() == values["id"] and len(content) == values["size"]

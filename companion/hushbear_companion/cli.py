@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import cli_family, cli_settings, link
+from . import cli_family, cli_inbox, cli_settings, link
 from .command import (
     Group,
     JsonOption,
@@ -27,6 +27,7 @@ from .keystore import KeyStore, data_directory
 
 if TYPE_CHECKING:
     from .client import Client
+    from .delivery import Delivery
     from .records import Entry
 
 app = typer.Typer(
@@ -111,7 +112,7 @@ def send(
     radio: RadioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a recording to the toy."""
+    """Send a recording to the toy, and with it what was approved."""
     from . import message
     from .outbox import Outbox
 
@@ -121,16 +122,16 @@ def send(
     draft = outbox.draft(to, file)
     seconds = draft.seconds
 
-    async def work(client: Client) -> bytes:
+    async def work(client: Client) -> tuple[bytes, Delivery]:
         if client.sender is None:
             await client.phones()
         content = outbox.seal(draft, client.sender, client.family)
         with output.progress(f"Sending to {to.name}") as progress:
             await client.send(content, progress)
-        return content
+        outbox.confirmed(draft)
+        return content, await cli_inbox.deliver_too(client, to, output)
 
-    content = with_toy(to, radio, output, work)
-    outbox.confirmed(draft)
+    content, others = with_toy(to, radio, output, work)
     header = message.parse_header(content)
     output.result(
         {
@@ -139,8 +140,10 @@ def send(
             "id": header.id.hex(),
             "size": len(content),
             "seconds": round(seconds, 2),
+            **cli_inbox.delivery_values(to, others),
         },
         f"{to.name} has it: {seconds:.1f} s, message {header.id.hex()[:8]}.",
+        *(cli_inbox.delivery_lines(to, others) if others.delivered or others.failed else []),
     )
 
 
@@ -381,10 +384,9 @@ def toys_forget(
 
 for _command in (
     cli_settings.settings,
-    cli_family.pair,
-    cli_family.phones,
-    cli_family.rename,
-    cli_family.revoke,
+    *(cli_inbox.seal, cli_inbox.receive, cli_inbox.inbox, cli_inbox.play, cli_inbox.approve),
+    *(cli_inbox.refuse, cli_inbox.deliver),
+    *(cli_family.pair, cli_family.phones, cli_family.rename, cli_family.revoke),
 ):
     app.command()(_command)
 
