@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from host_tests.family import MakeToy, client, family, spoken
-from host_tests.messages import speech
+from host_tests.family import MakeToy, add_phone, client, family, spoken
+from host_tests.messages import snr, speech
 from hushbear import upkeep_wire, wire
-from hushbear_companion import errors, recordings, sealing
-from hushbear_companion.adpcm import decode
+from hushbear_companion import errors, message, recordings, sealing
+from hushbear_companion.adpcm import decode, encode
+from hushbear_companion.delivery import deliver
+from hushbear_companion.inbox import Inbox, State
 from hushbear_companion.records import Box, StatusError
 from hushbear_companion.session import Session
 
@@ -107,6 +109,36 @@ async def test_the_child_answers_and_the_phone_fetches_it(
     assert np.array_equal(heard, decode(path.read_bytes()[60:]))
     assert set(directory.iterdir()) == {path, kept}
     assert path.read_bytes().endswith(sealing.unseal(kept.read_bytes(), phone.family)[1])
+
+
+@pytest.mark.virtual_time
+async def test_the_child_hears_from_another_member_what_a_parent_approved(
+    virtual_toy: MakeToy, tmp_path: Path
+) -> None:
+    async with family(virtual_toy) as (toy, radio, link):
+        async with client(radio.phone(), await add_phone(toy)) as grandma:
+            assert grandma.sender
+            letters = [
+                sealing.seal(
+                    message.Header(message.new_id(), grandma.sender, 0, grandma.epoch),
+                    encode(speech(1.5, seed)),
+                    grandma.family[grandma.epoch],
+                )
+                for seed in (1, 2)
+            ]
+        async with client(radio.phone(), link) as phone:
+            with Inbox(b"the toy ", tmp_path) as inbox:
+                first, second = [inbox.take(letter, phone.family)[0] for letter in letters]
+                assert first.sender == grandma.sender != phone.sender
+                inbox.approve(second.id)
+                assert [m.id for m in (await deliver(phone, inbox)).delivered] == [second.id]
+                await toy.hold("play", 0.1)
+                await asyncio.sleep(3)
+                assert snr(toy.speaker.pcm(0), speech(1.5, 2)) > 20
+                assert not (await deliver(phone, inbox)).delivered
+                states = [each.state for each in inbox.messages()]
+            assert states == [State.WAITING, State.HEARD]
+            assert [entry.id for entry in await phone.entries(Box.INBOX)] == [second.id]
 
 
 @pytest.mark.virtual_time
