@@ -14,7 +14,7 @@ from host_tests.targets import LIB
 PACKAGE = LIB / "hushbear"
 KERNELS = ("ima", "ima_encoder", "ring", "dsp", "crypto")
 SERVICES = (
-    *("audio", "store", "link", "leds", "paws", "keys"),
+    *("audio", "store", "link", "leds", "paws", "one_paw", "two_paws", "keys"),
     *("settings", "settings_file", "clock", "clock_file", "crashlog", "crashlog_file"),
 )
 SELDOM = {

@@ -1,22 +1,20 @@
 """The paws: from bouncing contacts to what the child wants.
 
-Two paws: `record` is held to record, `play` is pressed to play and held to skip. One paw: held it
-records, tapped it plays. The first edge of a press acts at once, then the contact is not believed
-for LOCKOUT_MS; where it stands after that, it stands. The classes without pins are pure: levels
-and times in, gestures out.
+What a press means is in two_paws.py or one_paw.py, whichever the board has. The first edge of a
+press acts at once, then the contact is not believed for its lockout; where it stands after that,
+it stands.
 """
 
 import time
 
-LOCKOUT_MS = const(25)
-HOLD_MS = const(800)  # play paw: from here on a press is a skip
+_LOCKOUT_MS = const(25)
 _PAUSE_MS = const(20)  # without a sample: something held everything up
-ONE_PAW_HOLD_MS = const(300)  # the only paw: from here on a press is a recording
 
 RECORD = "record"  # the paw that records went down (or has been held, where there is one paw)
 KEEP = "keep"  # ... and was let go
 PLAY = "play"
 SKIP = "skip"
+HAND = "hand"  # a grown-up's: both paws were held for 5 s, or the only one as one_paw.py says
 
 
 class Contact:
@@ -25,74 +23,24 @@ class Contact:
     def __init__(self):
         self.down = False
         self.locked = False  # it may bounce
-        self._since = 0
+        self.since = 0  # when it changed
 
     def sample(self, down, now):
         """Take the level at time `now`, in ms; return whether the contact has changed."""
         if self.locked:
-            if time.ticks_diff(now, self._since) < LOCKOUT_MS:
+            if time.ticks_diff(now, self.since) < _LOCKOUT_MS:
                 return False
             self.locked = False
         if down == self.down:
             return False
         self.down = down
         self.locked = True
-        self._since = now
+        self.since = now
         return True
 
     def held(self, now):
         """Milliseconds since the press began, 0 when up."""
-        return time.ticks_diff(now, self._since) if self.down and not self.locked else 0
-
-
-class RecordPaw:
-    """Down: record. Up: keep."""
-
-    def __init__(self):
-        self.contact = Contact()
-
-    def sample(self, down, now):
-        if self.contact.sample(down, now):
-            return RECORD if self.contact.down else KEEP
-        return None
-
-
-class PlayPaw:
-    """Down: play. Held: skip."""
-
-    def __init__(self):
-        self.contact = Contact()
-        self._skipped = False
-
-    def sample(self, down, now):
-        if self.contact.sample(down, now) and self.contact.down:
-            self._skipped = False
-            return PLAY
-        if not self._skipped and self.contact.held(now) >= HOLD_MS:
-            self._skipped = True
-            return SKIP
-        return None
-
-
-class OnlyPaw:
-    """Tapped: play. Held: record until let go."""
-
-    def __init__(self):
-        self.contact = Contact()
-        self._recording = False
-
-    def sample(self, down, now):
-        if self.contact.sample(down, now):
-            if self.contact.down:
-                return None
-            if self._recording:
-                self._recording = False
-                return KEEP
-            return PLAY
-        if not self._recording and self.contact.held(now) >= ONE_PAW_HOLD_MS:
-            self._recording = True
-            return RECORD
-        return None
+        return time.ticks_diff(now, self.since) if self.down and not self.locked else 0
 
 
 class Paws:
@@ -114,10 +62,15 @@ class Paws:
         self._sampled = 0  # when
         self._paws = []
         if board.PLAY_PAW is None:
+            from hushbear.one_paw import OnlyPaw
+
             self._add(board.paw(board.RECORD_PAW), OnlyPaw())
         else:
-            self._add(board.paw(board.RECORD_PAW), RecordPaw())
-            self._add(board.paw(board.PLAY_PAW), PlayPaw())
+            from hushbear.two_paws import PlayPaw, RecordPaw
+
+            record = RecordPaw()
+            self._add(board.paw(board.RECORD_PAW), record)
+            self._add(board.paw(board.PLAY_PAW), PlayPaw(record.contact))
 
     def _add(self, pin, paw):
         self._paws.append((pin, paw))
@@ -144,6 +97,11 @@ class Paws:
             elif gesture is KEEP:
                 self.recording = False
                 self.held_ms = time.ticks_diff(now, self._since)
+            elif gesture is HAND:
+                self.recording = False  # and what was recorded is too short to be kept
+                self._since = now
+                self.held_ms = 0
+                self._gesture = HAND
             elif gesture and not self.recording:
                 self._gesture = gesture
         self._sampling = False
@@ -154,7 +112,7 @@ class Paws:
         return self._gesture is not None
 
     def next(self):
-        """Return RECORD, PLAY, SKIP or None. Call it every few milliseconds."""
+        """Return RECORD, PLAY, SKIP, HAND or None. Call it every few milliseconds."""
         self._sample()
         gesture = self._gesture
         self._gesture = None
