@@ -7,14 +7,18 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .bus import Bus, Channel, Sys
 
 BLOCK = 4096
 
+NVS_PAGES = 6  # 24 kB, as in board/partitions-4MiB.csv
+
 _NOT_FOUND, _INVALID = 0x02, 0x06
+_GONE = 0xFFFF
 
 
 @dataclasses.dataclass
@@ -94,10 +98,12 @@ class Flash:
 
 
 class Nvs:
-    """Keys and values in a file. `values` is what the toy sees, `stored()` what has been
-    committed: that is replaced in one step, so a loss of power leaves the old or the new."""
+    """Keys and values, appended to a log in the pages of a partition, as ESP-IDF does it: what was
+    replaced or erased stays on the flash until its page is needed again. `values` is what the toy
+    sees, `stored()` what has been committed: that is there in one step, so a loss of power leaves
+    the old or the new."""
 
-    GET, SET, ERASE, COMMIT = range(4)
+    GET, SET, ERASE, COMMIT, ERASE_PAGE = range(5)
 
     def __init__(self, bus: Bus, path: pathlib.Path) -> None:
         self.path = path
@@ -106,23 +112,29 @@ class Nvs:
         self.cut_after: int | None = None  # the power goes in the change after so many
         self.cut_written = False  # ... and that change is there all the same
         self.on_cut: Callable[[], None] = lambda: None
+        self._forgotten = False  # pages were erased behind its back
         self.power_off()
         bus.on_system[Sys.NVS] = self._handle
 
-    def stored(self) -> dict[str, bytes]:
-        """Return what is in the file, by "namespace/type/key"."""
+    def image(self) -> bytes:
+        """Return every byte of the partition."""
         if not self.path.exists():
-            return {}
-        return {k: bytes.fromhex(v) for k, v in json.loads(self.path.read_text()).items()}
+            return b"\xff" * (NVS_PAGES * BLOCK)
+        return self.path.read_bytes()
+
+    def stored(self) -> dict[str, bytes]:
+        """Return what has been committed, by "namespace/type/key"."""
+        return NvsLog(self.image()).values()
 
     def put(self, namespace: str, key: str, value: bytes) -> None:
         """Have a blob in it from the beginning."""
         self.values[f"{namespace}/1/{key}"] = value
-        self._save()
+        self._commit()
 
     def power_off(self) -> None:
         """What was not committed is gone."""
         self.values = self.stored()
+        self._forgotten = False
 
     def _handle(self, payload: bytes) -> bytes | None:
         if payload[0] != self.GET and self.cut_after is not None:
@@ -131,18 +143,27 @@ class Nvs:
                 self.cut_after = None
                 if self.cut_written:
                     self._do(payload)
-                    self._do(bytes((self.COMMIT, 0, 0, 0)))
+                    if payload[0] != self.ERASE_PAGE:
+                        self._do(bytes((self.COMMIT, 0, 0, 0)))
                 self.on_cut()
                 return None
         return self._do(payload)
 
     def _do(self, payload: bytes) -> bytes:
         verb, kind = payload[:2]
+        if verb == self.ERASE_PAGE:
+            log = NvsLog(self.image())
+            log.erase(kind)
+            self._write(log)
+            self._forgotten = True
+            return b"\0"
+        if self._forgotten:
+            raise RuntimeError("NVS is used after its pages were erased, before the next start")
         namespace, rest = _name(payload[2:])
         key, value = _name(rest)
         full = f"{namespace}/{kind}/{key}"
         if verb == self.COMMIT:
-            self._save()
+            self._commit()
             self.writes += 1
         elif not key:
             return bytes((_INVALID,))
@@ -158,9 +179,19 @@ class Nvs:
             return b"\0" + self.values[full]
         return b"\0"
 
-    def _save(self) -> None:
+    def _commit(self) -> None:
+        log = NvsLog(self.image())
+        before = log.values()
+        for each in before.keys() - self.values.keys():
+            log.append(each, None)
+        for each, value in self.values.items():
+            if before.get(each) != value:
+                log.append(each, value)
+        self._write(log)
+
+    def _write(self, log: NvsLog) -> None:
         temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps({k: v.hex() for k, v in self.values.items()}))
+        temporary.write_bytes(b"".join(log.pages))
         os.replace(temporary, self.path)
 
     def _erase(self, namespace: str, key: str) -> bool:
@@ -168,6 +199,78 @@ class Nvs:
         for each in found:
             del self.values[each]
         return bool(found)
+
+
+class NvsLog:
+    """The pages of a partition. Each begins with its number in the order in which they were begun,
+    u32; records follow: u8 length of the name, u16 length of the value (0xFFFF: erased), both."""
+
+    def __init__(self, image: bytes) -> None:
+        self.pages = [bytearray(image[at : at + BLOCK]) for at in range(0, len(image), BLOCK)]
+
+    def values(self) -> dict[str, bytes]:
+        """Return what counts: of each name the last value."""
+        return {name: value for name, (value, _) in self._live().items()}
+
+    def append(self, name: str, value: bytes | None) -> None:
+        """Add a record, whose value is None where the name is no more."""
+        self._append(_record(name, value))
+
+    def erase(self, page: int) -> None:
+        """Erase a page, whatever is in it."""
+        self.pages[page][:] = b"\xff" * BLOCK
+
+    def _order(self) -> list[int]:
+        """Return the pages that are in use, oldest first."""
+        used = [n for n, page in enumerate(self.pages) if page[:4] != b"\xff" * 4]
+        return sorted(used, key=lambda n: int.from_bytes(self.pages[n][:4], "little"))
+
+    def _records(self, page: int) -> Iterator[tuple[str, bytes | None]]:
+        content = self.pages[page]
+        at = 4
+        while at < BLOCK and content[at] != 0xFF:
+            length, size = struct.unpack_from("<BH", content, at)
+            name = content[at + 3 : at + 3 + length].decode()
+            at += 3 + length
+            yield name, None if size == _GONE else bytes(content[at : at + size])
+            at += 0 if size == _GONE else size
+
+    def _live(self) -> dict[str, tuple[bytes, int]]:
+        live: dict[str, tuple[bytes, int]] = {}
+        for page in self._order():
+            for name, value in self._records(page):
+                live.pop(name, None)
+                if value is not None:
+                    live[name] = value, page
+        return live
+
+    def _end(self, page: int) -> int:
+        return 4 + sum(len(_record(*each)) for each in self._records(page))
+
+    def _append(self, record: bytes) -> None:
+        for _ in range(len(self.pages) + 1):
+            order = self._order()
+            if order and self._end(order[-1]) + len(record) <= BLOCK:
+                at = self._end(order[-1])
+                self.pages[order[-1]][at : at + len(record)] = record
+                return
+            self._begin(order)
+        raise RuntimeError("NVS is full")
+
+    def _begin(self, order: list[int]) -> None:
+        # Take a page into use: one that is empty, or the oldest, whose values move to its start.
+        newest = int.from_bytes(self.pages[order[-1]][:4], "little") if order else 0
+        empty = [n for n in range(len(self.pages)) if n not in order]
+        page = empty[0] if empty else order[0]
+        kept = {name: value for name, (value, at) in self._live().items() if at == page}
+        content = struct.pack("<I", newest + 1) + b"".join(_record(*x) for x in kept.items())
+        self.erase(page)
+        self.pages[page][: len(content)] = content
+
+
+def _record(name: str, value: bytes | None) -> bytes:
+    size = _GONE if value is None else len(value)
+    return struct.pack("<BH", len(name), size) + name.encode() + (value or b"")
 
 
 def _name(data: bytes) -> tuple[str, bytes]:

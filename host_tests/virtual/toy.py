@@ -77,7 +77,7 @@ class VirtualToy(Body):
         self.bus.on_console = self._read_console
         self.bus.cpu_time = self._cpu_time
         self.flash = Flash(self.bus, self.directory / "flash.bin", flash or FlashModel())
-        self.nvs = Nvs(self.bus, self.directory / "nvs.json")
+        self.nvs = Nvs(self.bus, self.directory / "nvs.bin")
         self.nvs.on_cut = self.power_cut
         self.bus.on(Channel.WDT, self._on_watchdog)
         self.bus.on_system |= {

@@ -1,4 +1,4 @@
-"""Stand-in for `esp32`: NVS, kept by the host, and the partition that holds the file system."""
+"""Stand-in for `esp32`: NVS, kept by the host, its partition, and the one of the file system."""
 
 import struct
 from micropython import const
@@ -11,6 +11,8 @@ _GET = const(0)
 _SET = const(1)
 _ERASE = const(2)
 _COMMIT = const(3)
+_ERASE_PAGE = const(4)  # u8 page in place of the type
+_NVS_PAGES = const(6)
 _I32 = const(0)
 _BLOB = const(1)
 _ERRORS = {
@@ -87,6 +89,8 @@ class Partition:
     def find(type=TYPE_APP, subtype=255, label=None, block_size=4096):
         if type == Partition.TYPE_DATA and label in (None, "vfs"):
             return [Partition("vfs", block_size)]
+        if type == Partition.TYPE_DATA and label == "nvs":
+            return [_NvsPartition()]
         return []
 
     def info(self):
@@ -109,4 +113,22 @@ class Partition:
             return flash.BLOCK
         if op == 6:
             flash.erase(arg)
+        return 0
+
+
+class _NvsPartition:
+    """It can be erased, behind the back of NVS, which must not be used until the next start."""
+
+    def info(self):
+        return (1, 2, 0x9000, _NVS_PAGES * flash.BLOCK, "nvs", False)
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return _NVS_PAGES
+        if op == 5:
+            return flash.BLOCK
+        if op == 6:
+            if not 0 <= arg < _NVS_PAGES:
+                raise OSError(5)
+            bus.call(bus.SYS, bus.NVS, bytes((_ERASE_PAGE, arg)))
         return 0
