@@ -30,7 +30,8 @@ from hushbear import wire
 from hushbear.clock import Clock
 from hushbear.crashlog import CrashLog
 from hushbear.crypto import noise
-from hushbear.link import Frame, Gate, Requests, Session, SessionOver
+from hushbear.link import Frame, Gate, Session, SessionOver
+from hushbear.link.requests import Requests
 from hushbear.ring import Ring
 from hushbear.services import Services
 from hushbear.settings import Settings

@@ -114,7 +114,7 @@ ble = Ble()
 
 
 class bluetooth:
-    UUID = str
+    UUID = staticmethod(lambda text: text.encode())
     BLE = staticmethod(lambda: ble)
 
 

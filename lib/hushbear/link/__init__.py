@@ -9,12 +9,13 @@ Whatever a phone does costs it its connection at most.
 
 from hushbear.link.errors import SessionOver
 from hushbear.link.gate import Gate
-from hushbear.link.requests import Requests
 from hushbear.link.session import Frame, Session
 
 
 class Link:
     def __init__(self, radio, services):
+        from hushbear.link.requests import Requests  # all that pairing has no use for
+
         self._services = services
         self._requests = Requests(services)
         self._radio = radio

@@ -49,10 +49,8 @@ _FLAG_WRITE_NO_RESPONSE = const(0x0004)
 _FLAG_WRITE = const(0x0008)
 _FLAG_NOTIFY = const(0x0010)
 
-# Flags (general discoverable, no BR/EDR), then the complete list of 128-bit service UUIDs.
-_ADVERTISEMENT = b"\x02\x01\x06\x11\x07" + bytes(
-    reversed(bytes.fromhex(wire.SERVICE_UUID.replace("-", "")))
-)
+# Flags (general discoverable, no BR/EDR), then the head of the complete list of 128-bit UUIDs.
+_ADVERTISEMENT = const(b"\x02\x01\x06\x11\x07")
 
 
 class Peer:
@@ -131,7 +129,8 @@ class Peer:
 class Radio:
     """The peripheral: calls `serve(peer)` in a task of its own for each connection."""
 
-    def __init__(self):
+    def __init__(self, service=wire.SERVICE_UUID):
+        self._service = bluetooth.UUID(service)
         self.rx_upload = Ring(bytearray(wire.WINDOW + _RX_HEADS))
         self.upload_owner = None  # the peer that receives into it
         self._peers = [Peer(self) for _ in range(_CONNECTIONS)]
@@ -147,7 +146,7 @@ class Radio:
         self._change_address()
         to_toy = (bluetooth.UUID(wire.TO_TOY_UUID), _FLAG_WRITE | _FLAG_WRITE_NO_RESPONSE)
         to_phone = (bluetooth.UUID(wire.TO_PHONE_UUID), _FLAG_NOTIFY)
-        service = (bluetooth.UUID(wire.SERVICE_UUID), (to_toy, to_phone))
+        service = (self._service, (to_toy, to_phone))
         ((self._to_toy, self._to_phone),) = ble.gatts_register_services((service,))
         # In append mode a read takes what has been written, whole, and empties the buffer.
         ble.gatts_set_buffer(self._to_toy, _MTU, True)
@@ -244,7 +243,7 @@ class Radio:
     def _advertise(self):
         # The stack stops by itself at each connection.
         try:
-            self._ble.gap_advertise(_ADVERTISE_US, adv_data=_ADVERTISEMENT)
+            self._ble.gap_advertise(_ADVERTISE_US, adv_data=_ADVERTISEMENT + bytes(self._service))
         except OSError:
             if not all(peer.connected for peer in self._peers):  # the last slot taken just now
                 raise

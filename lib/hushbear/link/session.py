@@ -35,6 +35,8 @@ class Frame:
 class Session:
     """One phone's session over `peer`."""
 
+    prologue = wire.PROLOGUE
+
     def __init__(self, peer, frame):
         self.peer = peer
         self.frame = frame
@@ -110,7 +112,7 @@ class Session:
         async with frame.lock:
             message = bytes(frame.view[_LENGTH : _LENGTH + self._take()])
         noise = once("hushbear.crypto.noise")
-        responder = noise.Responder(wire.PROLOGUE)
+        responder = noise.Responder(self.prologue)
         found = None
         for slot, psk in psks():  # all of them: when it answers must not tell which phone this is
             if responder.read_1(psk, message):
