@@ -1,11 +1,14 @@
 # Runs at every start, before main.py. With the record paw held at power-up the toy starts in
 # safe mode: no app, no radio, no microphone. The REPL over USB is there for recovery, and the LED
-# blinks (violet on a NeoPixel) to say so.
+# blinks (violet on a NeoPixel) to say so. A hand that asked for the hand program still holds it.
 
 import time
 
 try:
     import board
+    from hushbear.once import once
+
+    board.mode = once("hushbear.mode").take()
 except Exception:
     print("Hushbear: board.py or its library is not whole: run tools/flash.sh PORT --update")
     raise
@@ -19,6 +22,6 @@ def _held(pin):
     return True
 
 
-board.safe_mode = _held(board.paw(board.RECORD_PAW))
+board.safe_mode = not board.mode and _held(board.paw(board.RECORD_PAW))
 if board.safe_mode:
     board.light().blink()

@@ -1,4 +1,4 @@
-# Runs after boot.py: the board and the app, joined.
+# Runs after boot.py: the board and the app, or the hand program, joined.
 
 import gc
 
@@ -14,9 +14,12 @@ else:
 
         buffers = Buffers()
 
-        from hushbear import app
+        if board.mode:
+            from hushbear import hand as program
+        else:
+            from hushbear import app as program
     except Exception:
         board.light().blink()  # a module is missing, or for another MicroPython
         raise
 
-    app.run(board, buffers)
+    program.run(board, buffers)

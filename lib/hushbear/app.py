@@ -13,6 +13,9 @@ nobody wants to hear must not stand before the others for ever. Interrupted by a
 stays unheard. One that cannot be read, or is not what was sealed, counts as heard for the same
 reason: the toy says that it is broken, and keeps it for a phone to fetch.
 
+Both paws held for 5 s (the only one: paws.HAND) are no child's: the toy restarts, into the program
+that pairs and erases. What was being recorded is discarded.
+
 In quiet hours, or with the volume at 0, nothing sounds: the play paw makes the LED flash and
 leaves the message unheard, recording works without its beeps.
 """
@@ -33,7 +36,7 @@ from hushbear.keys import Keys
 from hushbear.link import Link
 from hushbear.link.radio import Radio
 from hushbear.once import once
-from hushbear.paws import RECORD, SKIP, Paws
+from hushbear.paws import HAND, RECORD, SKIP, Paws
 from hushbear.services import Services
 from hushbear.settings import Settings
 from hushbear.store.errors import StoreError, StoreFull
@@ -133,6 +136,10 @@ class App:
             try:
                 if gesture is RECORD:
                     await self._record()
+                elif gesture is HAND:
+                    from hushbear import mode
+
+                    mode.hand()
                 else:
                     await self._play(gesture is SKIP)
             except Exception:

@@ -58,7 +58,7 @@ class Family:
             raise ValueError("not a 32-byte key")
         if len(sender) != _SENDER_SIZE or not any(sender):
             raise ValueError("not the id of a phone")
-        name = _clean(name)
+        name = cleaned(name)
         blob = self._keys.load()
         free = [slot for slot in range(SLOTS) if not any(phone_place(blob, slot)[:KEY_SIZE])]
         if not free:
@@ -86,7 +86,7 @@ class Family:
 
     def rename(self, slot, name):
         self._with(slot)
-        self._nvs.set_blob("name%d" % slot, _clean(name))
+        self._nvs.set_blob("name%d" % slot, cleaned(name))
         self._nvs.commit()
 
     def _with(self, slot):
@@ -122,7 +122,7 @@ def _new_epoch(blob):
         struct.pack_into(EPOCH, key_place(blob, n), 0, *each)
 
 
-def _clean(name):
+def cleaned(name):
     """Return a name as it is kept, padded with zeros, or raise ValueError."""
     text = bytes(name).rstrip(b"\0")
     if len(text) > NAME_SIZE or any(c < 32 or c == 127 for c in text):
