@@ -41,7 +41,7 @@ CRASHLOG_REQUEST = "<I"  # offset; the response's body is text from there, empty
 
 # NAME request: nothing, or size of the toy's spoken name in bytes (whole IMA blocks; 0 = none),
 # CRC-32 of all of it, offset; then up to NAME_PIECE bytes of it, which is what the radio takes of
-# a request. Response: size of the name that it has now. RANGE: begin anew, another phone is sending
+# a request. Response: size of the name that it has now. RANGE: begin anew, as another phone sends
 # a name, too.
 NAME_HEAD = "<HIH"
 NAME_RESPONSE = "<H"
