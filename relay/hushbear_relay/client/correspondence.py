@@ -1,0 +1,193 @@
+"""Messages between an owner and contacts: what is sent arrives, once, whatever the relay does.
+
+The order of steps is what holds that. A sender keeps an envelope on its disk, puts it, and puts
+it again whenever the relay no longer has it, until the receipt comes. A recipient has a message on
+its disk before it sends the receipt, and sends the receipt before it deletes the message at the
+relay. So at every moment somebody has it, and the message's id tells what comes twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from .. import names, signing
+from ..problems import Problem
+from .envelope import RECEIPTS, Kind, open_sealed, receipt_id, seal
+from .errors import Full, NotFound, Refused, Sealed
+from .http import Relay
+from .ledger import Ledger
+from .mailbox import Letterbox, Listed, Mailbox, writing_key
+
+_BROKEN_TIMES = 3  # that an envelope is put again after it did not open
+
+
+@dataclasses.dataclass(frozen=True)
+class Contact:
+    """Somebody to write to and hear from.
+
+    `mailbox`: theirs. `writer`: the public key by which they write to ours. `secret`: 32 bytes
+    that only the two know.
+    """
+
+    mailbox: bytes
+    writer: bytes
+    secret: bytes = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass
+class Moved:
+    """What a synchronisation did."""
+
+    put: int = 0  # envelopes that the relay did not have
+    confirmed: int = 0
+    arrived: int = 0
+    again: int = 0  # that had arrived before
+    broken: int = 0
+    strange: int = 0  # of nobody who is a contact
+    stuck: int = 0  # for contacts whose mailbox is full or not there
+
+
+class Correspondence:
+    """An owner's mailbox and contacts on one relay.
+
+    `key` names the mailbox; `secret`, 32 bytes, gives the keys by which this owner writes to
+    others.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        key: Ed25519PrivateKey,
+        secret: bytes,
+        ledger: Ledger,
+        contacts: Iterable[Contact] = (),
+    ) -> None:
+        self._relay = relay
+        self._secret = secret
+        self._ledger = ledger
+        self.mailbox = Mailbox(relay, key)
+        self.contacts: list[Contact] = list(contacts)
+
+    def writer(self, mailbox: bytes) -> bytes:
+        """Return the public key by which this owner writes to somebody's mailbox."""
+        return signing.public_bytes(writing_key(self._secret, mailbox))
+
+    @property
+    def members(self) -> list[bytes]:
+        """Those who may write to this mailbox, as the relay knows them."""
+        return [names.member_of(self.mailbox.name, each.writer) for each in self.contacts]
+
+    def send(self, contact: Contact, content: bytes, message: bytes | None = None) -> bytes:
+        """Keep a message for a contact; `sync` gets it there. Return its id."""
+        message = message or os.urandom(names.MESSAGE_SIZE)
+        body = seal(contact.secret, contact.mailbox, message, Kind.MESSAGE, content)
+        self._ledger.keep(message, contact.mailbox, body)
+        return message
+
+    async def sync(self, wait: int = 0) -> Moved:
+        """Put what is to be sent and take in what has come; wait for that, if nothing has, so many
+        seconds. Raises Unreachable or Refused; what was done until then stays done."""
+        moved = Moved()
+        await self._put_all(moved)
+        for each in await self._listed(wait):
+            await self._take(each, moved)
+        return moved
+
+    async def tell(self, contact: Contact, kind: Kind, message: bytes) -> None:
+        """Send a receipt: what became of a contact's message."""
+        name = receipt_id(contact.secret, contact.mailbox, kind, message)
+        body = seal(contact.secret, contact.mailbox, name, kind, message)
+        try:
+            await self._letterbox(contact).put(name, body)
+        except Refused as refused:
+            if refused.problem is not Problem.ANOTHER_BODY:  # that is: it waits there already
+                raise
+
+    def _letterbox(self, contact: Contact) -> Letterbox:
+        key = writing_key(self._secret, contact.mailbox)
+        return Letterbox(self._relay, contact.mailbox, key)
+
+    async def _put_all(self, moved: Moved) -> None:
+        contacts = {contact.mailbox: contact for contact in self.contacts}
+        stuck: set[bytes] = set()
+        for going in self._ledger.going():
+            contact = contacts.get(going.contact)
+            if contact is None:
+                continue
+            if going.contact in stuck:
+                moved.stuck += 1
+                continue
+            letterbox = self._letterbox(contact)
+            try:
+                if not await letterbox.has(going.id):
+                    moved.put += await letterbox.put(going.id, going.body)
+            except (NotFound, Full):
+                stuck.add(going.contact)
+                moved.stuck += 1
+
+    async def _listed(self, wait: int) -> list[Listed]:
+        """Return all that waits, in the mailbox that is as it should be after whatever happened to
+        the relay."""
+        try:
+            listing = await self.mailbox.list(wait=wait)
+        except NotFound:
+            await self.mailbox.put(self.members)
+            listing = await self.mailbox.list(wait=wait)
+        if listing.members != names.digest_of(self.members):
+            await self.mailbox.put(self.members)
+        messages = listing.messages
+        while listing.more:
+            listing = await self.mailbox.list(after=listing.messages[-1].position)
+            messages = messages + listing.messages
+        return messages
+
+    async def _take(self, listed: Listed, moved: Moved) -> None:
+        contact = self._of(listed.member)
+        if contact is None:
+            moved.strange += 1
+            await self.mailbox.remove(listed.id)
+            return
+        if self._ledger.has_arrived(listed.id):
+            moved.again += 1
+            kind = Kind.DELIVERED
+        else:
+            try:
+                body = await self.mailbox.get(listed.id)
+            except NotFound:
+                return
+            try:
+                kind, content = open_sealed(contact.secret, self.mailbox.name, listed.id, body)
+            except Sealed:
+                moved.broken += 1
+                await self.mailbox.remove(listed.id)
+                await self._try_to_tell(contact, Kind.BROKEN, listed.id)
+                return
+            if kind in RECEIPTS:
+                moved.confirmed += 1
+                enough = _BROKEN_TIMES if kind is Kind.BROKEN else 1
+                self._ledger.confirm(content, contact.mailbox, kind, enough)
+                await self.mailbox.remove(listed.id)
+                return
+            moved.arrived += self._ledger.arrive(listed.id, contact.mailbox, content)
+            kind = Kind.DELIVERED
+        if await self._try_to_tell(contact, kind, listed.id):
+            await self.mailbox.remove(listed.id)
+        else:
+            moved.stuck += 1
+
+    async def _try_to_tell(self, contact: Contact, kind: Kind, message: bytes) -> bool:
+        try:
+            await self.tell(contact, kind, message)
+        except (NotFound, Full):  # they have no mailbox now: once they have, the message is there
+            return False
+        return True
+
+    def _of(self, member: bytes) -> Contact | None:
+        for contact in self.contacts:
+            if names.member_of(self.mailbox.name, contact.writer) == member:
+                return contact
+        return None
