@@ -17,7 +17,7 @@ from . import render
 from .figures import Figure, Row
 from .versions import versions
 
-SUBJECTS = ("kernels", "sounds", "crypto", "heap", "link", "toy", "size")
+SUBJECTS = ("kernels", "sounds", "crypto", "messages", "heap", "link", "toy", "size")
 # Only when named: it is of another machine than the toy, and takes both cores for minutes
 APART = ("relay",)
 WIDTH = 120  # columns that the table needs
