@@ -1,4 +1,4 @@
-"""The story: a toy and a phone exchange two spoken messages, and a stranger gets nowhere.
+"""The story: a phone is paired by voice, two spoken messages go, and a stranger gets nowhere.
 
 The toy is the unmodified firmware with a virtual body, the phone is the real `hushbear` command on
 a virtual radio. The toy is a process here, in real time, or an emulated ESP32 with its official
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,9 @@ from host_tests.virtual.esp32_toy import Esp32Toy
 from host_tests.virtual.radio import VirtualRadio
 from host_tests.virtual.toy import VirtualToy
 from hushbear_companion.link import parse_link, show
+from tools import voice
+from tools.ears import Ears
+from tools.flash import cache
 from tools.picture import Comparison, Samples, compare, draw
 from tools.stranger import Stranger
 
@@ -41,6 +45,13 @@ GOODNIGHT = "Good night, my little bear. Grandma has found your red mitten."
 ANSWER = "Good night, grandma! I lost the other one today."
 TARGETS: dict[str, type[Target]] = {"unix": Unix, "qemu-esp32": QemuEsp32}
 TOYS: dict[str, type[VirtualToy | Esp32Toy]] = {"unix": VirtualToy, "qemu-esp32": Esp32Toy}
+HOLD_S = 7.0  # both paws: 5 s, and until the toy has restarted
+COPY = """
+block = bytearray(4096)
+with open({path!r}, "rb") as source, open("/voice", "wb") as target:
+    while n := source.readinto(block):
+        target.write(memoryview(block)[:n])
+"""
 PATIENCE = 120.0  # s for what takes an emulated chip on a busy computer long
 
 console = Console(highlight=False)
@@ -97,16 +108,52 @@ class Phone:
             raise DemoFailed(f"hushbear {shown[0]} ended with exit code {process.returncode}")
 
 
-async def set_up(toy: Body, radio: VirtualRadio, phone: Phone) -> None:
+async def give_voice(toy: VirtualToy) -> Ears:
+    """Put the English voice onto a toy, as tools/flash.sh does over USB; return who knows it."""
+    path = voice.kept("en", cache() / "voices")
+    toy.lend(path)
+    await toy.exec_repl(COPY.format(path=f"/lent/{path.name}"))
+    return Ears(voice.read(path)[1])
+
+
+async def pair(toy: Body, radio: VirtualRadio, phone: Phone, ears: Ears) -> None:
+    say("A parent holds both paws for five seconds: the toy opens its pairing window.")
+    await toy.restart()
+    await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
+    toy.press("record")
+    toy.press("play")
+    await asyncio.sleep(HOLD_S)
+    toy.release("play")
+    toy.release("record")
+    await until(lambda: ears.code(toy.speaker.sounds) is not None, "the toy says no code")
+    code = ears.code(toy.speaker.sounds)
+    assert code is not None
+    console.print(f"  The toy says: “pairing, {', '.join(code)}”.")
+    await phone.run("pair", "--code", code, "--name", "bear", "--as", "Mama")
+    await until(
+        lambda: ears.words(toy.speaker.sounds)[-1:] == ["paired"], "the toy does not say “paired”"
+    )
+    console.print("  The toy says: “paired”, and nobody can pair any more.")
+    await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
+
+
+async def until(condition: Callable[[], bool], otherwise: str) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise DemoFailed(otherwise) from None
+
+
+async def link(toy: Body, radio: VirtualRadio, phone: Phone) -> None:
     say("A key is made on the toy, over USB, and given to the phone as a link and a QR code.")
     printed = await toy.exec_repl("from hushbear import setup\nsetup.add_phone()")
-    link = parse_link(printed.strip().splitlines()[-1])
-    show(link)
-    await phone.run("add", str(link), "--name", "bear")
+    secret = parse_link(printed.strip().splitlines()[-1])
+    show(secret)
+    await phone.run("add", str(secret), "--name", "bear")
     await toy.restart()
-    async with asyncio.timeout(PATIENCE):
-        while not radio.ble(toy).advertising:
-            await asyncio.sleep(0.05)
+    await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
 
 
 async def message_to_child(toy: Body, phone: Phone) -> Comparison:
@@ -178,7 +225,10 @@ async def story(target: str) -> None:
             TOYS[target](Path(directory) / "toy", air=radio, autostart=False) as toy,
         ):
             phone = Phone(Path(directory) / "phone", await radio.serve_hci())
-            await set_up(toy, radio, phone)
+            if isinstance(toy, VirtualToy):
+                await pair(toy, radio, phone, await give_voice(toy))
+            else:  # a quarter of a megabyte of voice takes its emulated console too long
+                await link(toy, radio, phone)
             comparisons = [await message_to_child(toy, phone), await answer(toy, phone)]
             await stranger(toy, radio)
             say("\nThe parent's phone still gets through.")

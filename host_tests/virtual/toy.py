@@ -64,6 +64,7 @@ class VirtualToy(Body):
         self.heap_size = heap
         self.stopped: str | None = None  # "ended" or "failed" once main.py is over
         self._lib = lib or compiled_library()
+        self._lent: pathlib.Path | None = None
         self._main = main
         self._micropython = micropython or Unix.micropython_path()
         self._seed = seed
@@ -118,6 +119,10 @@ class VirtualToy(Body):
         if how != "ended":
             raise ToyError(f"the snippet failed on the toy:\n{output}")
         return output
+
+    def lend(self, file: pathlib.Path) -> None:
+        """Let the toy read a file of this computer in /lent, from its next start on."""
+        self._lent = file.parent
 
     def flash_image(self) -> bytes:
         """Return every byte of the flash chip, the file system's and those it has forgotten."""
@@ -189,6 +194,8 @@ class VirtualToy(Body):
             "/firmware": firmware,
             "/scripts": self.directory / "scripts",
         }
+        if self._lent:
+            mounts["/lent"] = self._lent
         seconds, since = self._rtc
         configuration = {
             **chip,
