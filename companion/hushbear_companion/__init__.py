@@ -9,6 +9,8 @@
                          a sound file → samples → blocks → a message, and back to WAV
     recordings, outbox, partfile
                          what is on its way, safe on this disk
+    inbox, delivery, members, player
+                         what other members send: heard here, approved, brought to the toy
     cli, output          the `hushbear` command
 
 `hushbear.wire` and `hushbear.container` of the device library are the layouts that both sides use.
