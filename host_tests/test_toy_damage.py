@@ -187,6 +187,19 @@ async def test_a_module_for_another_micropython_is_said_and_ends_in_the_repl(
         assert len(toy.causes) == 1
 
 
+async def test_a_module_cut_short_leaves_safe_mode(virtual_toy: MakeToy, tmp_path: Path) -> None:
+    library = tmp_path / "lib"
+    shutil.copytree(compiled_library(), library)
+    module = library / "hushbear/app.mpy"
+    module.write_bytes(module.read_bytes()[: module.stat().st_size // 2])  # its import never ends
+    async with virtual_toy(lib=library, air=VirtualRadio(), autostart=False) as toy:
+        toy.press("record")
+        await toy.restart()
+        assert await toy.wait_stopped() == "ended"
+        assert any("safe mode" in line for line in toy.console)
+        assert toy.led.now.blink_hz == 2
+
+
 async def test_a_message_changed_on_flash_is_refused_from_the_changed_chunk_on(
     virtual_toy: MakeToy,
 ) -> None:
