@@ -38,7 +38,7 @@ def correspondents(relays: list[Relay], directory: Path) -> list[Correspondence]
     for place, relay in enumerate(relays):
         ledger = Ledger(directory / f"ledger-{place}")
         key, secret = Ed25519PrivateKey.generate(), os.urandom(32)
-        everybody.append(Correspondence(relay, key, secret, ledger))
+        everybody.append(Correspondence(relay, key, secret, ledger, look_seconds=0))
     for place, one in enumerate(everybody):
         for other in everybody[place + 1 :]:
             shared = os.urandom(32)

@@ -245,6 +245,13 @@ async def test_a_body_of_unknown_or_endless_length_is_refused(
     assert await well(running[0])
 
 
+async def test_the_rest_of_a_body_that_was_refused_is_not_read_for_ever(running: Running) -> None:
+    head = request_line("/v1", "Content-Length: 1000000").replace(b"Connection: close\r\n", b"")
+    answer = await raw(running[0], head, *[b"x"] * 30, pause=0.1)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 200")
+    assert await well(running[0])
+
+
 async def test_a_request_that_is_cut_at_any_byte_stores_nothing(
     running: Running, owner: Person, member: Person
 ) -> None:

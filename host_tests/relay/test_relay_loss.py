@@ -239,8 +239,9 @@ async def die_at_every_step(
     prepare: Callable[[Conversation], Any],
     act: Callable[[Conversation], Any],
     least: int,
+    stride: int = 1,
 ) -> None:
-    """Do `act` again and again, with the relay killed one step later each time."""
+    """Do `act` again and again, with the relay killed `stride` steps later each time."""
     given = settings(directory / "relay", database)
     remaining = multiprocessing.get_context("forkserver").Value("i", 0)
     process = Process(given, die_at)
@@ -248,7 +249,7 @@ async def die_at_every_step(
     try:
         async with conversing([process.url] * 2, directory) as (conversation, _):
             await conversation.sync()
-            for steps in range(1, 200):
+            for steps in range(1, 300, stride):
                 await prepare(conversation)
                 remaining.value = steps
                 with contextlib.suppress(Unreachable):
@@ -284,8 +285,10 @@ async def test_the_process_is_killed_at_every_step_of_sending(
 
 
 async def test_the_process_is_killed_at_every_step_of_receiving(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, long: bool
 ) -> None:
+    """At every fourth, unless --long is given."""
+
     async def prepare(conversation: Conversation) -> None:
         one, other = conversation.people
         content = os.urandom(500)
@@ -295,7 +298,8 @@ async def test_the_process_is_killed_at_every_step_of_receiving(
     async def act(conversation: Conversation) -> None:
         await conversation.people[1].sync()
 
-    await die_at_every_step(database, tmp_path, prepare, act, least=25)
+    stride = 1 if long else 4
+    await die_at_every_step(database, tmp_path, prepare, act, least=25, stride=stride)
 
 
 async def test_the_process_is_killed_while_a_body_comes(tmp_path: Path) -> None:
@@ -455,6 +459,38 @@ async def test_a_mailbox_that_is_full_for_a_while_gets_all_later(
             talk.sent[one.send(one.contacts[0], content)] = (other, content)
         moved = await one.sync()
         assert (moved.put, moved.stuck) == (3, 7)
+        await talk.finish()
+
+
+async def test_an_envelope_that_is_too_large_keeps_no_other(
+    running: tuple[str, Service], tmp_path: Path
+) -> None:
+    async with conversing([running[0]] * 2, tmp_path) as (talk, _):
+        one, other = talk.people
+        await talk.sync()
+        large, good = one.send(one.contacts[0], bytes(600_000)), os.urandom(10)
+        talk.sent[one.send(one.contacts[0], good)] = (other, good)
+        moved = await one.sync()
+        assert (moved.put, moved.stuck) == (1, 1)
+        assert (await other.sync()).arrived == 1
+        await one.sync()
+        assert [each.id for each in one._ledger.going()] == [large]
+
+
+async def test_the_relay_is_not_asked_for_an_envelope_all_the_time(
+    running: tuple[str, Service], tmp_path: Path
+) -> None:
+    async with conversing([running[0]] * 2, tmp_path) as (talk, _):
+        one, other = talk.people
+        one._look_seconds = 1e6
+        await talk.sync()
+        content = os.urandom(10)
+        talk.sent[one.send(one.contacts[0], content)] = (other, content)
+        assert (await one.sync()).put == 1
+        wipe(running[1])
+        await other.sync()
+        assert (await one.sync()).put == 0
+        one._look_seconds = 0
         await talk.finish()
 
 

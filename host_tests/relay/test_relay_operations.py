@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -19,11 +20,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import alembic.autogenerate
 import alembic.migration
 import pytest
 import sqlalchemy as sa
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from host_tests.relay.people import Person
 from host_tests.relay.postgres import Postgres
@@ -324,6 +329,49 @@ async def test_health_and_metrics_are_on_an_address_of_their_own(tmp_path: Path)
         assert get(f"{process.metrics}/health/ready") == (503, "the database cannot be used\n")
     finally:
         process.kill()
+
+
+def self_signed(directory: Path) -> tuple[Path, Path]:
+    """Return files with a certificate for loopback and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .sign(key, hashes.SHA256())
+    )
+    files = directory / "certificate.pem", directory / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].touch(0o600)
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+async def test_it_does_tls_itself_if_it_has_a_key(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    given = settings(tmp_path / "relay", tls_certificate=certificate, tls_key=key)
+    async with served(given) as (url, _):
+        address = url.replace("http://127.0.0.1", "https://localhost")
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        connector = aiohttp.TCPConnector(ssl=trusting, family=socket.AF_INET)
+        async with Relay(address) as relay:
+            relay._session = aiohttp.ClientSession(connector=connector)
+            owner, member = Person(relay), Person(relay)
+            await owner.mailbox.put([member.member_at(owner)])
+            assert await member.at(owner).put(os.urandom(16), bytes(100_000))
 
 
 def test_security_txt_is_as_rfc_9116_has_it(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ relay. So at every moment somebody has it, and the message's id tells what comes
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import time
 from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,6 +25,9 @@ from .ledger import Ledger
 from .mailbox import Letterbox, Listed, Mailbox, writing_key
 
 _BROKEN_TIMES = 3  # that an envelope is put again after it did not open
+
+# What is wrong with one envelope, and keeps no other
+_OF_ONE = (Problem.TOO_LARGE, Problem.ANOTHER_BODY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Correspondence:
     """An owner's mailbox and contacts on one relay.
 
     `key` names the mailbox; `secret`, 32 bytes, gives the keys by which this owner writes to
-    others.
+    others. Whether the relay still has an envelope is looked after every `look_seconds`.
     """
 
     def __init__(
@@ -65,8 +70,11 @@ class Correspondence:
         secret: bytes,
         ledger: Ledger,
         contacts: Iterable[Contact] = (),
+        look_seconds: float = 300.0,
     ) -> None:
         self._relay = relay
+        self._look_seconds = look_seconds
+        self._looked: dict[bytes, float] = {}  # when an envelope was last seen at the relay
         self._secret = secret
         self._ledger = ledger
         self.mailbox = Mailbox(relay, key)
@@ -121,12 +129,19 @@ class Correspondence:
             if going.contact in stuck:
                 moved.stuck += 1
                 continue
+            if time.monotonic() - self._looked.get(going.id, -math.inf) < self._look_seconds:
+                continue
             letterbox = self._letterbox(contact)
             try:
                 if not await letterbox.has(going.id):
                     moved.put += await letterbox.put(going.id, going.body)
+                self._looked[going.id] = time.monotonic()
             except (NotFound, Full):
                 stuck.add(going.contact)
+                moved.stuck += 1
+            except Refused as refused:
+                if refused.problem not in _OF_ONE:
+                    raise
                 moved.stuck += 1
 
     async def _listed(self, wait: int) -> list[Listed]:
@@ -170,6 +185,7 @@ class Correspondence:
                 moved.confirmed += 1
                 enough = _BROKEN_TIMES if kind is Kind.BROKEN else 1
                 self._ledger.confirm(content, contact.mailbox, kind, enough)
+                self._looked.pop(content, None)
                 await self.mailbox.remove(listed.id)
                 return
             moved.arrived += self._ledger.arrive(listed.id, contact.mailbox, content)

@@ -131,7 +131,7 @@ def security_txt(settings: Settings, now: datetime.datetime) -> str:
 def answer(problem: Problem, retry_after: int | None = None, **more: Any) -> Response:
     """Return a problem as a response."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    if problem in (Problem.TOO_LARGE, Problem.LENGTH, Problem.TOO_SLOW):
+    if problem in (Problem.LENGTH, Problem.TOO_SLOW):
         headers["Connection"] = "close"  # the rest of the body is not waited for
     if problem is Problem.CLOCK:
         more["now"] = int(time.time())

@@ -65,5 +65,7 @@ def configure(level: str) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = name != "uvicorn.access"
+    if level != "debug":  # who sends nonsense writes no line for each piece of it
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for name in ("asyncio", "alembic", "botocore", "boto3", "urllib3", "s3transfer"):
         logging.getLogger(name).setLevel(logging.WARNING)
