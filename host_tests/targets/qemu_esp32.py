@@ -108,9 +108,9 @@ class QemuEsp32(Target):
         try:
             output = self._run(script, timeout)
         except ChipCrashed:
-            # Seldom the image panics after a soft reset, in a script that runs otherwise. Why is not
-            # known: 126 resets in a row, on purpose, brought none about. A chip that has run nothing
-            # else tells whether the script is to blame.
+            # Seldom the image panics after a soft reset, in a script that runs otherwise. Why is
+            # not known: 126 resets in a row, on purpose, brought none about. A chip that has run
+            # nothing else tells whether the script is to blame.
             if fresh:
                 raise
             output = self._run(script, timeout)
