@@ -252,6 +252,15 @@ def test_a_download_that_ends_while_it_waits_its_turn_sends_nothing_more(target:
     assert run(target, source) == []
 
 
+@pytest.mark.parametrize("size", [49, 255, 256])
+def test_a_message_shorter_than_a_block_is_begun_as_any_other(target: Target, size: int) -> None:
+    phone = Phone()
+    phone.record(wire.SEND, 1, send_request(message(3, 1)[:size]))
+    records, _, _, _ = converse(target, phone)
+    assert records[0][2][0] == wire.OK
+    assert struct.unpack(wire.SEND_RESPONSE, records[0][2][1:]) == (0, size)
+
+
 @pytest.mark.parametrize(
     ("offset", "size", "status"),
     [

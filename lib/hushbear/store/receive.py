@@ -80,7 +80,7 @@ class Receiver:
             part = Part(part_name(message_id, size, tag), bytes(message_id), size, tag, 0)
         room.make(INBOX, size, part)
         # Never past the last block: the whole size means "here already".
-        position = min(part.received, size - BLOCK_ALIGN)
+        position = min(part.received, max(0, size - BLOCK_ALIGN))
         self._file = open(self.path + "/" + part.name, "r+b" if part.received else "wb")
         if part not in self.parts:
             self.parts.append(part)
