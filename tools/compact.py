@@ -161,8 +161,9 @@ def keywords(sources: Iterable[str]) -> frozenset[str]:
 
 
 def inherited(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """Return for each module, by dotted name, the private attributes that it has in common with
-    the modules whose classes it extends or that extend its own."""
+    """Return for each module, by dotted name, the private attributes that keep their names: those
+    that it has in common with a module that extends its classes, and all where it extends
+    another's, as the short ones are the same in every module."""
     trees = {name: ast.parse(source) for name, source in sources.items()}
     own = {name: _private_names(tree) for name, tree in trees.items()}
     common: dict[str, set[str]] = {name: set() for name in sources}
@@ -183,9 +184,8 @@ def inherited(sources: Mapping[str, str]) -> dict[str, frozenset[str]]:
             module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
             for other in (module, *(f"{module}.{alias.name}" for alias in node.names)):
                 if other in own:
-                    shared = own[name] & own[other]
-                    common[name] |= shared
-                    common[other] |= shared
+                    common[name] |= own[name]
+                    common[other] |= own[name] & own[other]
     return {name: frozenset(names) for name, names in common.items()}
 
 
