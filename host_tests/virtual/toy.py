@@ -175,6 +175,12 @@ class VirtualToy(Body):
         scripts = self.directory / "scripts"
         shutil.rmtree(scripts, ignore_errors=True)
         scripts.mkdir()
+        # Copies: VfsPosix lets a toy remove files from what is mounted read-only.
+        for name, source in (
+            ("firmware", ROOT / "firmware"),
+            ("variant", ROOT / "board" / self.board),
+        ):
+            shutil.copytree(source, scripts / name)
         if self._main is not None:
             (scripts / "main.py").write_text(self._main)
         if repl is not None:
@@ -182,7 +188,7 @@ class VirtualToy(Body):
 
     def _configuration(self, cause: Cause, repl: str | None) -> bytes:
         chip = CHIPS["c3" if "c3" in self.board else "s3" if "s3" in self.board else "esp32"]
-        firmware = ROOT / "firmware"
+        scripts = self.directory / "scripts"
         run = ["/firmware/boot.py", "/firmware/main.py"]
         if self._main is not None:
             run = ["/scripts/main.py"]
@@ -190,9 +196,9 @@ class VirtualToy(Body):
             run[-1] = "/scripts/repl.py"
         mounts = {
             "/lib": self._lib,
-            "/variant": ROOT / "board" / self.board,
-            "/firmware": firmware,
-            "/scripts": self.directory / "scripts",
+            "/variant": scripts / "variant",
+            "/firmware": scripts / "firmware",
+            "/scripts": scripts,
         }
         if self._lent:
             mounts["/lent"] = self._lent
