@@ -11,7 +11,6 @@ import contextlib
 import os
 import struct
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 import numpy as np
 from bleak import BleakClient, BleakScanner
@@ -21,12 +20,18 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from host_tests.messages import Pcm
 from host_tests.virtual.body import Body
+from host_tests.virtual.i2s import Sound
 from host_tests.virtual.radio import Phone
 from hushbear import family_wire, pairing_wire, wire
+from hushbear_companion import pairing
 from hushbear_companion.adpcm import encode
 from hushbear_companion.cpace import Initiator as CPace
+from hushbear_companion.errors import NoOpenWindow
 from hushbear_companion.framing import FrameReader, frame
 from hushbear_companion.noise import CipherState, Initiator
+from hushbear_companion.pairing import Membership
+from hushbear_companion.session import Timing
+from hushbear_companion.transport import Radio
 from tools import voice_file
 
 RATE = 16000
@@ -61,28 +66,32 @@ async def give_voice(toy: Body) -> None:
         )
 
 
+_known: dict[int, tuple[Sound, int, list[str]]] = {}  # words of the sounds, by their id()
+
+
 def words(toy: Body, since: float = 0.0) -> list[str]:
     """Return what the toy has said; a beep is "-"."""
     return [
-        word for sound in toy.speaker.sounds if sound.start >= since for word in _words(sound.pcm)
+        word for sound in toy.speaker.sounds if sound.start >= since for word in _words_in(sound)
     ]
 
 
-def _words(pcm: Pcm) -> list[str]:
-    loud = np.abs(pcm.astype(int)) > _LOUD
-    heard = []
-    at = 0
-    while at < len(pcm):
-        if not loud[at]:
-            at += 1
-            continue
-        end = at
-        while np.any(loud[end + 1 : end + 320]):  # 20 ms of silence end it
-            end += 1 + int(np.argmax(loud[end + 1 : end + 320]))
-        if end - at > 400:
-            heard.append(_word(pcm[at : end + 1]))
-        at = end + 1
+def _words_in(sound: Sound) -> list[str]:
+    _, pieces, heard = _known.get(id(sound), (sound, -1, []))
+    if pieces != len(sound.pieces):
+        pieces = len(sound.pieces)
+        heard = _words(sound.pcm)
+        _known[id(sound)] = sound, pieces, heard
     return heard
+
+
+def _words(pcm: Pcm) -> list[str]:
+    loud = np.flatnonzero(np.abs(pcm.astype(int)) > _LOUD)
+    # 20 ms of silence end a word, and what is shorter than that is none.
+    stretches = np.split(loud, np.flatnonzero(np.diff(loud) > RATE // 50) + 1)
+    return [
+        _word(pcm[stretch[0] : stretch[-1] + 1]) for stretch in stretches if len(stretch) > 320
+    ]
 
 
 def _word(pcm: Pcm) -> str:
@@ -132,20 +141,6 @@ async def call(toy: Body, seconds: float = 6.5) -> None:
     await toy.hold("play", seconds)
 
 
-class WindowClosed(Exception):
-    """No toy is to be paired with, or it hung up before it answered."""
-
-
-class WrongCode(Exception):
-    """The toy hung up on the code; the argument is how many attempts are left."""
-
-
-class Paired(NamedTuple):
-    psk: bytes
-    sender: bytes
-    epochs: dict[int, bytes]
-
-
 class Caller:
     """A phone's connection to a toy whose window is open."""
 
@@ -181,13 +176,13 @@ class Caller:
         return False
 
     async def agree(self, code: str) -> tuple[bytes, int]:
-        """Run CPace; return (key, attempts left). Raises WindowClosed."""
+        """Run CPace; return (key, attempts left). Raises NoOpenWindow if the toy hangs up."""
         sid = os.urandom(16)
         cpace = CPace(code.encode(), pairing_wire.CI, sid, pairing_wire.AD_PHONE)
         await self.send(frame(struct.pack(pairing_wire.HELLO, 1, sid, cpace.share)))
         answer = await self.frame()
         if answer is None:
-            raise WindowClosed
+            raise NoOpenWindow("it hung up")
         left, share = struct.unpack(pairing_wire.ANSWER, answer)
         isk = cpace.finish(share, pairing_wire.AD_TOY + bytes([left]))
         return HKDF(SHA256(), 32, b"", pairing_wire.PSK_INFO).derive(isk), left
@@ -214,44 +209,42 @@ class Caller:
         assert record[:2] == bytes([kind | wire.RESPONSE, self._tag])
         return record[2], record[3:]
 
-    async def keys(self, name: bytes) -> Paired:
+    async def keys(self, name: bytes) -> Membership:
         status, body = await self.ask(pairing_wire.PAIR, name.ljust(32, b"\0"))
         assert status == wire.OK
         psk, sender = struct.unpack_from(pairing_wire.PAIR_RESPONSE, body)
         epochs = struct.iter_unpack(family_wire.EPOCH, body[40:])
-        return Paired(psk, sender, dict(epochs))
+        return Membership(psk, sender, dict(epochs))
 
 
 @contextlib.asynccontextmanager
 async def caller(phone: Phone, timeout: float = 5) -> AsyncIterator[Caller]:
-    """Connect to the toy whose window is open; raises WindowClosed if none is in sight."""
+    """Connect to the toy whose window is open; raises NoOpenWindow if none is in sight."""
     device = await BleakScanner.find_device_by_filter(
         lambda _, seen: pairing_wire.SERVICE_UUID in seen.service_uuids,
         timeout=timeout,
         backend=phone.scanner,
     )
     if device is None:
-        raise WindowClosed
+        raise NoOpenWindow("none in sight")
     bleak = BleakClient(device, backend=phone.client, timeout=5)
     this = Caller(bleak)
     try:
         await bleak.connect()
         await bleak.start_notify(wire.TO_PHONE_UUID, lambda _, data: this.heard.extend(data))
     except (BleakError, TimeoutError):
-        raise WindowClosed from None
+        raise NoOpenWindow("it does not take the connection") from None
     try:
         yield this
     finally:
         await bleak.disconnect()
 
 
-async def pair(phone: Phone, code: str, name: bytes = b"Papa's phone") -> Paired:
-    """Pair as the companion does. Raises WindowClosed, WrongCode."""
-    async with caller(phone) as this:
-        key, left = await this.agree(code)
-        if not await this.open(key):
-            raise WrongCode(left)
-        paired = await this.keys(name)
-        status, body = await this.ask(pairing_wire.PAIRED)
-        assert (status, body) == (wire.OK, b"")
-        return paired
+async def pair(phone: Phone, code: str, name: str = "Papa") -> Membership:
+    """Pair, with the companion. Raises what it raises; NoOpenWindow if no window is in sight."""
+    air = Radio(scanner=phone.scanner, client=phone.client)
+    timing = Timing(scan=3)
+    sighting = pairing.choose(await pairing.open_windows(air, timing))
+    kept: list[Membership] = []
+    await pairing.pair(air, sighting, pairing.check_code(code), name, kept.append, timing)
+    return kept[0]

@@ -94,4 +94,5 @@ def test_the_app_does_not_keep_what_it_needs_seldom() -> None:
 
 
 def test_the_app_does_not_load_what_only_pairing_needs() -> None:
-    assert not reached("app") & {"crypto.cpace", "crypto.sha512"}
+    assert not reached("app") & {"crypto.cpace", "crypto.sha512", "pairing_wire"}
+    assert not [module for module in reached("app") if module.startswith("hand")]

@@ -11,25 +11,30 @@ import pytest
 
 from host_tests import hand
 from host_tests.family import GOOD_AIR, MakeToy, client
-from host_tests.hand import WindowClosed, WrongCode, words
+from host_tests.hand import words
 from host_tests.key_set import KeySet, newest
+from host_tests.messages import configure
 from host_tests.targets.unix import Unix
 from host_tests.virtual.radio import VirtualRadio
 from host_tests.virtual.toy import VirtualToy
 from hushbear import pairing_wire, wire
+from hushbear_companion.errors import LinkLost, NoOpenWindow, WindowClosed, WrongCode
+from hushbear_companion.records import Box
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
 HEAP = 96 * 1024
+REFUSED = (NoOpenWindow, WindowClosed, LinkLost)  # the last one while it closes
 
 
 @contextlib.asynccontextmanager
 async def home(
-    virtual_toy: MakeToy, board: str = "esp32_devkitc"
+    virtual_toy: MakeToy, board: str = "esp32_devkitc", main: str | None = None
 ) -> AsyncIterator[tuple[VirtualToy, VirtualRadio]]:
     """A toy that knows nobody, with a voice, and its radio."""
     radio = VirtualRadio(GOOD_AIR)
-    async with radio, virtual_toy(air=radio, board=board, heap=HEAP) as toy:
+    heap = HEAP if main is None else 2 * HEAP  # a defect is loaded before all else
+    async with radio, virtual_toy(air=radio, board=board, heap=heap, main=main) as toy:
         await hand.give_voice(toy)
         await asyncio.sleep(1)
         yield toy, radio
@@ -62,12 +67,12 @@ async def test_a_phone_pairs_by_the_spoken_code(virtual_toy: MakeToy, board: str
         await hand.wait_for_words(toy, "paired")
         assert await toy.wait_restart(starts + 2)
         await asyncio.sleep(1)
-        assert keys_of(toy) == (keys_of(toy).generation, {0: paired.psk}, paired.epochs)
-        assert list(paired.epochs) == [1]
-        assert toy.mic.opened == [] or board != "esp32_c3"
-        async with client(radio.phone(), link(paired.psk)) as phone:  # it is the app again
+        assert keys_of(toy) == (keys_of(toy).generation, {0: paired.key}, paired.family)
+        assert list(paired.family) == [1]
+        async with client(radio.phone(), link(paired.key)) as phone:  # it is the app again
+            assert await phone.entries(Box.OUTBOX) == []  # what the paw recorded was not meant
             assert await phone.crashlog() == ""
-        with pytest.raises(WindowClosed):
+        with pytest.raises(REFUSED):
             await hand.pair(radio.phone(), code)
 
 
@@ -106,12 +111,12 @@ async def test_three_wrong_codes_close_the_window(virtual_toy: MakeToy) -> None:
         for left in (2, 1, 0):
             with pytest.raises(WrongCode) as raised:
                 await hand.pair(radio.phone(), wrong)
-            assert raised.value.args == (left,)
+            assert raised.value.left == left
         await hand.wait_for_words(toy, "closed")
         assert words(toy).count("wrong") >= 1
         await toy.wait_restart(starts + 2)
         await asyncio.sleep(1)
-        with pytest.raises(WindowClosed):
+        with pytest.raises(REFUSED):
             await hand.pair(radio.phone(), code)
         assert keys_of(toy).psks == {}
         assert await crashlog(toy) == ""
@@ -126,7 +131,7 @@ async def test_the_right_code_counts_up_to_the_third_attempt(virtual_toy: MakeTo
                 await hand.pair(radio.phone(), code[::-1] if code != code[::-1] else "102030")
         paired = await hand.pair(radio.phone(), code)
         await hand.wait_for_words(toy, "paired")
-        assert keys_of(toy).psks == {0: paired.psk}
+        assert keys_of(toy).psks == {0: paired.key}
 
 
 async def test_the_window_closes_after_two_minutes(virtual_toy: MakeToy) -> None:
@@ -141,9 +146,9 @@ async def test_the_window_closes_after_two_minutes(virtual_toy: MakeToy) -> None
         await hand.wait_for_words(toy, "closed")
         assert 105 < toy.loop.time() - opened < 121
         await toy.wait_restart(starts + 2)
-        with pytest.raises(WindowClosed):
+        with pytest.raises(REFUSED):
             await hand.pair(radio.phone(), code)
-        assert toy.mic.opened in ([], toy.mic.opened[:1])  # the gesture's, in the app
+        assert len(toy.mic.opened) == 1  # in the gesture, by the app
 
 
 async def test_a_power_cut_closes_the_window(virtual_toy: MakeToy) -> None:
@@ -153,7 +158,7 @@ async def test_a_power_cut_closes_the_window(virtual_toy: MakeToy) -> None:
         toy.power_cut()
         await toy.restart()
         await asyncio.sleep(2)
-        with pytest.raises(WindowClosed):
+        with pytest.raises(REFUSED):
             await hand.pair(radio.phone(), code)
         assert toy.stopped is None
 
@@ -179,7 +184,7 @@ async def test_breaking_off_spends_an_attempt(virtual_toy: MakeToy) -> None:
             async with hand.caller(radio.phone()) as this:
                 assert (await this.agree("111222"))[1] == left
         await hand.wait_for_words(toy, "closed")
-        with pytest.raises(WindowClosed):
+        with pytest.raises(REFUSED):
             await hand.pair(radio.phone(), code)
 
 
@@ -194,8 +199,8 @@ async def test_a_phone_that_leaves_before_paired_is_not_kept(virtual_toy: MakeTo
         assert keys_of(toy).psks == {}
         paired = await hand.pair(radio.phone(), code)  # one attempt is spent, two are left
         await hand.wait_for_words(toy, "paired")
-        assert keys_of(toy).psks == {0: paired.psk}
-        assert paired.psk != lost.psk and paired.epochs == lost.epochs
+        assert keys_of(toy).psks == {0: paired.key}
+        assert paired.key != lost.key and paired.family == lost.family
 
 
 async def test_eight_phones_are_enough(virtual_toy: MakeToy) -> None:
@@ -216,10 +221,8 @@ async def test_eight_phones_are_enough(virtual_toy: MakeToy) -> None:
 
 async def test_the_volume_does_not_silence_the_code(virtual_toy: MakeToy) -> None:
     async with home(virtual_toy) as (toy, _):
-        await toy.exec_repl(
-            "from hushbear.settings import Settings\nimport struct\ns = Settings()\n"
-            "b = bytearray(s.pack())\nb[0] = 0\ns.apply(bytes(b))\n"
-        )
+        await configure(toy, volume=0)
+        await toy.restart()
         await asyncio.sleep(1)
         await hand.call(toy)
         await hand.code_of(toy)
@@ -232,7 +235,7 @@ async def test_without_a_voice_no_window_opens(virtual_toy: MakeToy) -> None:
         starts = len(toy.causes)
         await hand.call(toy)
         await toy.wait_restart(starts + 2)
-        with pytest.raises(WindowClosed):
+        with pytest.raises(REFUSED):
             await hand.pair(radio.phone(), "123123")
         assert "voice" in await crashlog(toy)
 
@@ -259,7 +262,7 @@ async def test_strangers_without_a_guess_do_not_hold_the_window(virtual_toy: Mak
         await asyncio.gather(*strangers, return_exceptions=True)
         await hand.wait_for_words(toy, "paired")
         assert "wrong" not in words(toy)
-        assert keys_of(toy).psks == {0: paired.psk}
+        assert keys_of(toy).psks == {0: paired.key}
         assert await crashlog(toy) == ""
 
 
@@ -313,8 +316,8 @@ async def test_a_hostile_phone_that_knows_the_code_gets_one_place_at_most(
             assert await this.ask(pairing_wire.PAIRED) == (wire.OK, b"")
             assert await this.hung_up(within=5)
         await hand.wait_for_words(toy, "paired")
-        assert first.psk != second.psk
-        assert keys_of(toy).psks == {0: second.psk}
+        assert first.key != second.key
+        assert keys_of(toy).psks == {0: second.key}
         assert await crashlog(toy) == ""
 
 
@@ -329,21 +332,53 @@ async def test_a_phone_that_opens_the_session_and_waits_is_cut_off(virtual_toy: 
         await hand.wait_for_words(toy, "paired")
 
 
-async def test_a_failure_ends_in_the_app(virtual_toy: MakeToy) -> None:
-    async with home(virtual_toy) as (toy, _):
-        # A directory where the voice should be: no defect that anybody would expect.
-        await toy.exec_repl(
-            "import os\nos.remove('/voice')\n"
-            "from esp32 import NVS\nnvs = NVS('hushbear')\n"
-            "nvs.set_blob('set1', bytes(700))\nnvs.commit()\n"
-        )
-        await asyncio.sleep(1)
+# The firmware, with a defect in the hand program only
+WITH = """
+exec(open("/firmware/boot.py").read())
+if board.mode:
+    import hushbear.link
+    import hushbear.{module} as module
+    def fails(*args):
+        raise ValueError("defect")
+    module.{name} = fails
+exec(open("/firmware/main.py").read())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("hand.program", "Program"),
+        ("hand.program", "Family"),
+        ("hand.program", "new_code"),
+        ("hand.window", "Window.over"),
+        ("link.radio", "Radio.run"),
+    ],
+)
+async def test_a_failure_ends_in_the_app(virtual_toy: MakeToy, module: str, name: str) -> None:
+    async with home(virtual_toy, main=WITH.format(module=module, name=name)) as (toy, radio):
         starts = len(toy.causes)
         await hand.call(toy)
         await toy.wait_restart(starts + 2)
-        await asyncio.sleep(12)
+        await asyncio.sleep(30)
         assert len(toy.causes) == starts + 2
         assert toy.stopped is None
+        with pytest.raises(REFUSED):
+            await hand.pair(radio.phone(), "123123")
+        assert "defect" in await crashlog(toy)
+
+
+async def test_a_defect_in_a_session_costs_that_session(virtual_toy: MakeToy) -> None:
+    main = WITH.format(module="hand.pairing", name="kdf.extract")
+    async with home(virtual_toy, main=main) as (toy, radio):
+        await hand.call(toy)
+        code = await hand.code_of(toy)
+        for _ in range(3):
+            with pytest.raises(REFUSED):
+                await hand.pair(radio.phone(), code)
+        await hand.wait_for_words(toy, "pairing", *code, "pairing", *code)
+        assert "wrong" not in words(toy)
+        assert "defect" in await crashlog(toy)
 
 
 CODES = """

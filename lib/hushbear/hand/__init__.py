@@ -9,6 +9,7 @@ import machine
 import time
 
 from hushbear.crashlog import CrashLog
+from hushbear.pairing_wire import SERVICE_UUID
 
 _HOUR_MS = const(3600000)
 _REST_MS = const(60000)
@@ -18,10 +19,14 @@ def run(board, buffers):
     """Run the program, then restart the board. Ctrl-C ends it, to the REPL."""
     crashlog = CrashLog()
     try:
-        import hushbear.link  # noqa: F401  (first: nested imports take much of the stack)
+        # One after the other: nested imports take much of the stack, and the radio's buffer the
+        # largest piece of memory, which there is before the rest is loaded.
+        from hushbear.link.radio import Radio
+
+        radio = Radio(SERVICE_UUID)
         from hushbear.hand.program import Program
 
-        asyncio.run(Program(board, buffers, crashlog).run())
+        asyncio.run(Program(board, buffers, radio, crashlog).run())
     except KeyboardInterrupt:
         machine.WDT(timeout=_HOUR_MS)  # it cannot be stopped: leave the flash tool time
         return

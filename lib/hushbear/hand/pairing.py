@@ -71,7 +71,7 @@ class PairingSession(Session):
         async with self.frame.lock:
             self.frame.buffer[0 : 2 + len(answer)] = struct.pack("<H", len(answer)) + answer
             await self.peer.send(self.frame.view[: 2 + len(answer)], self._connection)
-        await self.run([(None, psk)], self, self._handle)
+        await self.run(lambda: [(None, psk)], self, self._handle)
 
     # What Session.run asks of a gate: here it is one attempt.
 

@@ -15,7 +15,7 @@ import gc
 import machine
 import time
 
-from hushbear import leds, mode, pairing_wire
+from hushbear import leds, mode
 from hushbear.audio import POLL_MS, tones
 from hushbear.audio.speaker import Speaker
 from hushbear.audio.voice import Voice
@@ -25,7 +25,6 @@ from hushbear.family_wire import SLOTS
 from hushbear.hand.code import new_code
 from hushbear.hand.window import Window
 from hushbear.keys import Keys
-from hushbear.link.radio import Radio
 from hushbear.paws import Contact
 from hushbear.settings import Settings
 
@@ -39,16 +38,17 @@ _COLLECT_BYTES = const(8192)  # allocated between two collections: CPace leaves 
 
 
 class Program:
-    def __init__(self, board, buffers, crashlog):
+    def __init__(self, board, buffers, radio, crashlog):
+        self._radio = radio
         self._erasing = board.mode == mode.ERASE
         self._log = crashlog.write
-        self._clock = crashlog.clock = Clock(machine.RTC())
+        self._clock = crashlog.clock = Clock()
         settings = Settings(log=self._log)
-        self._volume = max(min(settings.volume, settings.volume_max), _VOLUME_MIN)
+        self._volume = max(settings.volume, _VOLUME_MIN)
         self._light = board.light()
         self._colour = leds.WHITE
         self._speaker = Speaker(board, buffers)
-        self._voice = Voice(log=self._log)
+        self._voice = Voice(settings.voice, self._log)
         pins = [board.RECORD_PAW] if board.PLAY_PAW is None else [board.RECORD_PAW, board.PLAY_PAW]
         self._paws = [(board.paw(pin), Contact()) for pin in pins]
         self._tapped = False
@@ -58,7 +58,6 @@ class Program:
         self._watchdog = machine.WDT(timeout=_WATCHDOG_MS)
 
     async def run(self):
-        gc.collect()
         gc.threshold(_COLLECT_BYTES)
         blinking = asyncio.create_task(self._blink())
         try:
@@ -158,8 +157,7 @@ class Program:
         bluetooth.BLE().active(True)  # true random numbers need it
         code = new_code()
         self._window = window = Window(code, family, self._clock, self._log)
-        radio = Radio(pairing_wire.SERVICE_UUID)
-        serving = asyncio.create_task(radio.run(window.serve, lambda: None))
+        serving = asyncio.create_task(self._radio.run(window.serve, lambda: None))
         try:
             await self._tell(code, 2)
             while not window.over() and not serving.done():
