@@ -47,7 +47,9 @@ def micropython(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return source
 
 
-def configured(micropython: pathlib.Path, board: str, build: pathlib.Path) -> dict[str, str]:
+def configured(
+    micropython: pathlib.Path, board: str, build: pathlib.Path, *arguments: str
+) -> dict[str, str]:
     """Have cmake read the port's CMakeLists.txt for a board; return what it would give the IDF.
 
     In the IDF's place is a file that says so, and stops.
@@ -62,7 +64,7 @@ def configured(micropython: pathlib.Path, board: str, build: pathlib.Path) -> di
     done = subprocess.run(
         [
             *("cmake", "-B", str(build), "-S", str(micropython / "ports/esp32")),
-            *(f"-DMICROPY_BOARD={board}", f"-DMICROPY_BOARD_DIR={BOARD / board}"),
+            *(f"-DMICROPY_BOARD={board}", f"-DMICROPY_BOARD_DIR={BOARD / board}", *arguments),
         ],
         env={**os.environ, "IDF_PATH": str(build / "idf")},
         cwd=micropython / "ports/esp32",
@@ -85,6 +87,12 @@ def partitions(path: pathlib.Path) -> list[tuple[str, str, str, int, int]]:
     lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines)]
     return [(r[0], r[1], r[2], int(r[3], 0), int(r[4], 0)) for r in rows]
+
+
+def end_of(table: list[tuple[str, str, str, int, int]]) -> int:
+    """Return where the last partition ends."""
+    *_, (_, _, _, offset, size) = table
+    return offset + size
 
 
 @each_board
@@ -147,6 +155,58 @@ def test_messages_stay_when_an_official_image_takes_its_place(
 ) -> None:
     name = f"partitions-{megabytes}MiB.csv"
     assert partitions(BOARD / name) == partitions(micropython / "ports/esp32" / name)
+
+
+# Of ESP-IDF's Kconfig files (bootloader, nvs_flash, partition_table), for all chips
+SECURE = {
+    "CONFIG_SECURE_BOOT": "y",
+    "CONFIG_SECURE_BOOT_V2_ENABLED": "y",
+    "CONFIG_SECURE_FLASH_ENC_ENABLED": "y",
+    "CONFIG_SECURE_FLASH_ENCRYPTION_MODE_RELEASE": "y",
+    "CONFIG_NVS_ENCRYPTION": "y",
+}
+INSECURE = ("ALLOW", "INSECURE", "DEVELOPMENT", "V1")
+
+
+@each_board
+def test_the_secure_variant_closes_the_chip_and_is_not_the_default(
+    board: str, micropython: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    if tool("cmake") is None:
+        pytest.skip("cmake is not installed: install cmake")
+    plain = configured(micropython, board, tmp_path / "plain")
+    assert "SECURE" not in pathlib.Path(plain["SDKCONFIG_DEFAULTS"]).read_text()
+    given = configured(micropython, board, tmp_path / "secure", "-DMICROPY_BOARD_VARIANT=SECURE")
+    options = sdkconfig(pathlib.Path(given["SDKCONFIG_DEFAULTS"]).read_text())
+    assert options.items() >= SECURE.items()
+    assert not [name for name in options if "SECURE" in name and name.endswith(INSECURE)]
+    # Of the ROM loader the ESP32 knows open and shut; the others also one that tells nothing.
+    assert ("CONFIG_SECURE_DISABLE_ROM_DL_MODE" in options) == (given["IDF_TARGET"] == "esp32")
+    assert ("CONFIG_ESP32_REV_MIN_3" in options) == (given["IDF_TARGET"] == "esp32")
+    table = pathlib.Path(options["CONFIG_PARTITION_TABLE_CUSTOM_FILENAME"].strip('"'))
+    rows = partitions(table)
+    nvs_at = rows[0][3]
+    assert nvs_at == int(options["CONFIG_PARTITION_TABLE_OFFSET"], 0) + 0x1000
+    assert nvs_at <= 0xF000  # the ESP32's ROM takes a bootloader of 48 kB, and its signature
+    plain_options = sdkconfig(pathlib.Path(plain["SDKCONFIG_DEFAULTS"]).read_text())
+    plain_table = plain_options["CONFIG_PARTITION_TABLE_CUSTOM_FILENAME"].strip('"')
+    assert end_of(rows) == end_of(partitions(pathlib.Path(plain_table)))
+
+
+@pytest.mark.parametrize("megabytes", [4, 8])
+def test_the_secure_partitions_hide_keys_and_files(megabytes: int) -> None:
+    path = BOARD / f"partitions-{megabytes}MiB-secure.csv"
+    end = 0
+    for name, kind, _, offset, size in partitions(path):
+        assert offset >= end, name
+        assert offset % (0x10000 if kind == "app" else 0x1000) == 0, name
+        assert size % (0x10000 if kind == "app" else 0x1000) == 0, name
+        end = offset + size
+    assert end == megabytes << 20
+    kinds = {name: (kind, subtype) for name, kind, subtype, _, _ in partitions(path)}
+    assert kinds["nvs_keys"] == ("data", "nvs_keys")
+    flags = re.findall(r"^(\w+),.*,\s*encrypted$", path.read_text(), re.MULTILINE)
+    assert flags == ["nvs_keys", "vfs"]  # an app is encrypted by itself, NVS by its own keys
 
 
 @each_board

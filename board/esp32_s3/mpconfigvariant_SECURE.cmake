@@ -1,0 +1,11 @@
+# Flash encryption, secure boot and encrypted NVS. Read ../secure.md first: it cannot be undone.
+
+file(WRITE ${CMAKE_BINARY_DIR}/sdkconfig.secure
+    "CONFIG_PARTITION_TABLE_CUSTOM_FILENAME=\"${MICROPY_BOARD_DIR}/../partitions-8MiB-secure.csv\"\n"
+    "CONFIG_SECURE_ENABLE_SECURE_ROM_DL_MODE=y\n"
+)
+
+list(APPEND SDKCONFIG_DEFAULTS
+    ${MICROPY_BOARD_DIR}/../sdkconfig.secure
+    ${CMAKE_BINARY_DIR}/sdkconfig.secure
+)
