@@ -352,7 +352,7 @@ async def task():
 
 
 async def main():
-    supervisor.start("task", task, alive_ms=3000)
+    supervisor.start("task", task, 3000)
     await supervisor.run()
 
 

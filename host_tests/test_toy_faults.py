@@ -284,7 +284,7 @@ async def test_what_hangs_is_ended_by_the_watchdog(virtual_toy: MakeToy, defect:
         "hushbear.store.record.Recording.keep",
         "hushbear.store.index.Index.open",
         "hushbear.store.index.Index.mark_done",
-        "hushbear.services.Services.status",
+        "hushbear.settings.Settings.quiet",
         "hushbear.link.session.Session._frame",
         "hushbear.link.session.Session.send_body",
         "hushbear.link.radio.Peer.send",

@@ -163,7 +163,7 @@ time.sleep(100)
 
 async def test_nvs_keeps_what_was_committed_and_no_more(virtual_toy: Make) -> None:
     missing = "(-4354, 'ESP_ERR_NVS_NOT_FOUND')"
-    async with virtual_toy(main=NVS) as toy:
+    async with virtual_toy(main=NVS, founded=False) as toy:
         await toy.wait_console("uncommitted")
         toy.power_cut()
         assert toy.console == [

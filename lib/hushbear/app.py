@@ -160,7 +160,7 @@ class App:
     async def _say(self, prompt, notes):
         """Say a prompt, or sound `notes` where it cannot be said."""
         volume = self._settings.effective_volume(self._clock)
-        voice = once("hushbear.audio.voice").Voice(log=self.crashlog.write)
+        voice = once("hushbear.audio.voice").Voice(self._settings.voice, self.crashlog.write)
         if volume and voice.open(prompt):
             try:
                 await self._speaker.play(voice, volume, self._interrupted)
