@@ -7,6 +7,7 @@ import base64
 import contextlib
 from collections.abc import AsyncIterator
 
+import numpy as np
 import pytest
 
 from host_tests import hand
@@ -18,6 +19,7 @@ from host_tests.targets.unix import Unix
 from host_tests.virtual.radio import VirtualRadio
 from host_tests.virtual.toy import VirtualToy
 from hushbear import pairing_wire, wire
+from hushbear_companion.adpcm import encode
 from hushbear_companion.errors import LinkLost, NoOpenWindow, WindowClosed, WrongCode
 from hushbear_companion.records import Box
 
@@ -399,3 +401,21 @@ async def test_codes_are_uniform_and_not_trivial() -> None:
     numbers = [*unfair, *TRIVIAL, 15999999, 12346, 7, 1012345, 1000010]
     found = Unix().run(CODES.format(numbers=numbers))
     assert found == [b"012346", b"000007", b"000010"]
+
+
+async def test_a_toy_with_a_name_says_it_before_the_code(virtual_toy: MakeToy) -> None:
+    t = np.arange(8 * 505) / hand.RATE
+    name = encode(np.asarray(9000 * np.sin(2 * np.pi * 6000 * t), np.int16))  # no prompt's note
+    async with home(virtual_toy) as (toy, _):
+        text = base64.b64encode(name)
+        await toy.exec_repl(
+            "import binascii\nwith open('/name.ima', 'wb') as file:\n"
+            f"    file.write(binascii.a2b_base64({text!r}))\n"
+        )
+        await asyncio.sleep(1)
+        await hand.call(toy)
+        await asyncio.sleep(10)
+        said = words(toy)
+        at = said.index("pairing")
+        assert said[at + 1] == "-"
+        assert all(word.isdigit() for word in said[at + 2 : at + 8])

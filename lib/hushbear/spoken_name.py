@@ -1,6 +1,7 @@
 """The toy's name as it says it: up to NAME_SIZE_MAX bytes of IMA blocks, in one file.
 
     size() -> bytes               0 where it has no name, or a damaged one
+    Name()                        a source for Speaker.play; close() it
     take(size, crc, offset, piece)    take a piece of a new name, the first one from offset 0; with
                                   the last one it has that name, whole, and until then the old one.
                                   Size 0: it has none any more. A piece that comes again changes
@@ -48,6 +49,17 @@ def take(size, crc, offset, piece):
             _remove(new)
             raise LookupError("pieces of two names")
         os.rename(new, PATH)
+
+
+class Name:
+    def __init__(self):
+        self.chunk = bytearray(BLOCK_ALIGN)
+        self._file = open(PATH, "rb")
+        self.close = self._file.close
+
+    def fill(self):
+        n = self._file.readinto(self.chunk)
+        return n if n == BLOCK_ALIGN else 0
 
 
 def _size(path):

@@ -1,9 +1,10 @@
 """What the hands that called want: to pair a phone, or, if they hold on, to erase everything.
 
 At the start the paws are still held from the gesture. Let go within 5 s: the pairing window
-opens. The toy says "pairing" and a code, twice, and again whenever a paw is tapped; it is open for
-two minutes or three attempts and says what became of it. Held on: the toy says what will happen
-and counts down; let go, nothing has happened; at the end of the countdown it erases everything.
+opens. The toy says "pairing", its name if it has one, and a code, twice, and again whenever a paw
+is tapped; it is open for two minutes or three attempts and says what became of it. Held on: the
+toy says what will happen and counts down; let go, nothing has happened; at the end of the
+countdown it erases everything.
 
 An open window can be heard and seen, whatever the volume, the quiet hours and the light are set
 to: the light blinks fast.
@@ -15,9 +16,9 @@ import gc
 import machine
 import time
 
-from hushbear import leds, mode
+from hushbear import leds, mode, spoken_name
 from hushbear.audio import POLL_MS, tones
-from hushbear.audio.speaker import Speaker
+from hushbear.audio.speaker import Speaker, Unreadable
 from hushbear.audio.voice import Voice
 from hushbear.clock import Clock
 from hushbear.family import Family
@@ -188,8 +189,21 @@ class Program:
             self._tapped = False
             for name in ["pairing"] + [chr(digit) for digit in code]:
                 await self._say(name, self._disturbed)
+                if name == "pairing" and not self._disturbed():
+                    await self._say_own_name()
                 if self._tapped or self._news():
                     return
+
+    async def _say_own_name(self):
+        if not spoken_name.size():
+            return
+        name = spoken_name.Name()
+        try:
+            await self._speaker.play(name, self._volume, self._disturbed)
+        except Unreadable as error:
+            self._log(error)
+        finally:
+            name.close()
 
     def _disturbed(self):
         self._look()
