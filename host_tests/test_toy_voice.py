@@ -17,6 +17,7 @@ from host_tests.virtual.library import compiled_library
 from hushbear_companion import adpcm
 from hushbear_companion.records import Box
 from tools import flash, voice
+from tools.ears import Ears
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
@@ -96,6 +97,7 @@ async def test_a_code_is_said_bit_for_bit(
     assert said(toy) == [line for name in CODE for line in (f"{name} True", "blocks lost: 0")]
     for name, sound in zip(CODE, toy.speaker.sounds, strict=True):
         check_exact(sound, adpcm.decode(prompts[name]))
+    assert Ears(prompts).code(toy.speaker.sounds) == "402719"  # no two digits sound alike
 
 
 async def test_at_an_everyday_volume_it_is_softer_and_as_clear(

@@ -29,6 +29,7 @@ from host_tests.targets.unix import Unix
 from host_tests.virtual.air import AirModel
 from host_tests.virtual.body import Body, ToyError
 from host_tests.virtual.esp32_toy import Esp32Toy
+from host_tests.virtual.i2s import Sound
 from host_tests.virtual.radio import VirtualRadio
 from host_tests.virtual.toy import VirtualToy
 from hushbear_companion.link import parse_link, show
@@ -125,16 +126,20 @@ async def pair(toy: Body, radio: VirtualRadio, phone: Phone, ears: Ears) -> None
     await asyncio.sleep(HOLD_S)
     toy.release("play")
     toy.release("record")
-    await until(lambda: ears.code(toy.speaker.sounds) is not None, "the toy says no code")
-    code = ears.code(toy.speaker.sounds)
+    await until(lambda: ears.code(ended(toy)) is not None, "the toy says no code")
+    code = ears.code(ended(toy))
     assert code is not None
     console.print(f"  The toy says: “pairing, {', '.join(code)}”.")
     await phone.run("pair", "--code", code, "--name", "bear", "--as", "Mama")
-    await until(
-        lambda: ears.words(toy.speaker.sounds)[-1:] == ["paired"], "the toy does not say “paired”"
-    )
+    await until(lambda: "paired" in ears.words(ended(toy)), "the toy does not say “paired”")
     console.print("  The toy says: “paired”, and nobody can pair any more.")
     await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
+
+
+def ended(toy: Body) -> list[Sound]:
+    """Return the sounds that came out of the speaker and are over."""
+    now = toy.loop.time() - 0.2
+    return [sound for sound in toy.speaker.sounds if sound.start + sound.seconds < now]
 
 
 async def until(condition: Callable[[], bool], otherwise: str) -> None:

@@ -16,6 +16,8 @@ _ALIKE = 0.9  # of the correlation that the very same sound has
 class Heard(Protocol):
     """A sound that came out of a speaker."""
 
+    start: float  # s
+
     @property
     def pcm(self) -> npt.NDArray[np.int16]:
         """Its samples, at the toy's rate."""
@@ -29,9 +31,15 @@ class Ears:
             name: adpcm.decode(blocks).astype(float) for name, blocks in prompts.items()
         }
 
+        self._heard: dict[float, str | None] = {}  # by when it began
+
     def words(self, sounds: Iterable[Heard]) -> list[str]:
-        """Return which prompts these sounds are, in their order; what is none is left out."""
-        return [word for sound in sounds if (word := self.word(sound.pcm))]
+        """Return which prompts these sounds are, which have ended, in their order; what is none
+        is left out."""
+        for sound in sounds:
+            if sound.start not in self._heard:
+                self._heard[sound.start] = self.word(sound.pcm)
+        return [word for _, word in sorted(self._heard.items()) if word]
 
     def word(self, pcm: npt.NDArray[np.int16]) -> str | None:
         """Return which prompt a sound is, at whatever volume, or None."""
