@@ -50,12 +50,12 @@ class Library:
 """
 
 
-def library(beside: Iterable[pathlib.Path] = ()) -> tuple[bytes, str]:
-    """Return what the window begins with, and a script that mounts it at /lib: the device library,
-    and `beside` it modules from elsewhere."""
+def library(beside: Iterable[pathlib.Path] = (), lib: pathlib.Path = LIB) -> tuple[bytes, str]:
+    """Return what the window begins with, and a script that mounts it at /lib: the device library
+    in `lib`, and `beside` it modules from elsewhere."""
     index: dict[str, tuple[int, int]] = {"/": (0, 0)}  # address, size; no address: a folder
     content = bytearray()
-    modules = [(path, LIB) for path in sorted(LIB.rglob("*"))]
+    modules = [(path, lib) for path in sorted(lib.rglob("*"))]
     for path, root in [*modules, *((path, path.parent) for path in beside)]:
         at = "/" + path.parent.relative_to(root).as_posix() + "/"
         at = at.replace("/./", "/")

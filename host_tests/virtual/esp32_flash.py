@@ -9,10 +9,12 @@ before boot.py see to that. The root is not in the path: to look there for each 
 from __future__ import annotations
 
 import pathlib
+import tempfile
 
-from host_tests.targets import ROOT
+from host_tests.targets import LIB, ROOT
 from host_tests.targets.esp32_emulator import new_flash
 from host_tests.targets.esp32_window import FLASH_SIZE, MAP, MEMORY_AT, WINDOW_AT, library
+from tools import compact
 
 DEVICE = pathlib.Path(__file__).parent / "device"
 STAND_INS = (
@@ -25,7 +27,13 @@ PATH = 'import sys\nsys.path[:] = ["/lib", ".frozen"]\n'
 
 def toy_flash(board: str) -> bytes:
     """Return what the flash of a new toy holds."""
-    modules, mount = library([*STAND_INS, ROOT / "board" / board / "board.py"])
+    with tempfile.TemporaryDirectory() as directory:
+        short = pathlib.Path(directory)  # as tools/flash.sh brings it onto a board
+        for module, source in compact.library(LIB).items():
+            path = short / compact.path_of(module, LIB)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(source)
+        modules, mount = library([*STAND_INS, ROOT / "board" / board / "board.py"], short)
     start = (mount + PATH).encode()
     window = modules + start
     begin = f"{MAP}exec(u.bytearray_at({MEMORY_AT + len(modules)}, {len(start)}))\ndel m, u\n"
