@@ -110,6 +110,17 @@ async def test_a_connection_that_does_not_come_up_is_tried_again_and_costs_no_at
         await pair(air)
 
 
+async def test_a_window_that_closes_while_connecting_is_said_to_have_closed() -> None:
+    """To somebody who stands next to the toy, "go nearer" would be no advice."""
+    toy = OpenToy(KEY)
+    air = PairingAir(toy)
+    air.failing_connects = 1
+    sighting = pairing.choose(await pairing.open_windows(air, QUICK))
+    toy.attempts = 0
+    with pytest.raises(errors.WindowClosed, match="has closed"):
+        await pairing.pair(air, sighting, CODE, "Papa", lambda _: None, QUICK)
+
+
 async def test_several_open_windows_need_a_choice() -> None:
     toys = OpenToy(KEY), OpenToy(KEY, None), OpenToy(KEY)
     windows = await pairing.open_windows(PairingAir(*toys), QUICK)

@@ -186,7 +186,7 @@ async def pair(
         await session.confirm()
     except WindowClosed:
         await session.close()
-        if sighting.address in [each.address for each in await open_windows(air, timing)]:
+        if await _still_open(air, sighting, timing):
             raise LinkLost("The link to the toy was lost before it answered.") from None
         raise
     except LinkLost as lost:
@@ -207,4 +207,10 @@ async def _connect(air: Air, sighting: Sighting, timing: Timing) -> Stream:
             if attempt == _CONNECTS - 1:
                 raise
             await asyncio.sleep(timing.pause(attempt))
+            if not await _still_open(air, sighting, timing):
+                raise WindowClosed("The toy's pairing window has closed.") from None
     raise AssertionError
+
+
+async def _still_open(air: Air, sighting: Sighting, timing: Timing) -> bool:
+    return sighting.address in [each.address for each in await open_windows(air, timing)]
