@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 from bleak import BleakClient, BleakScanner
-from bleak.backends.characteristic import BleakGATTCharacteristic
-from bleak.backends.client import BaseBleakClient
 from bleak.exc import BleakError
 
 from host_tests.family import MakeToy, client, family, spoken
@@ -19,7 +17,6 @@ from hushbear import wire
 from hushbear_companion.framing import frame
 from hushbear_companion.noise import Initiator
 from hushbear_companion.records import Box
-from tools.stranger import Stranger
 
 pytestmark = [pytest.mark.targets("unix"), pytest.mark.virtual_time]
 
@@ -48,19 +45,6 @@ async def hung_up(bleak: BleakClient, within: float) -> bool:
 async def send(bleak: BleakClient, data: bytes) -> None:
     with contextlib.suppress(BleakError):  # the toy may have hung up
         await bleak.write_gatt_char(wire.TO_TOY_UUID, data, response=False)
-
-
-async def test_what_was_done_to_the_toy_of_2017_is_refused(virtual_toy: MakeToy) -> None:
-    async with family(virtual_toy) as (toy, radio, link):
-        async with client(radio.phone(), link) as phone:
-            await phone.send(spoken(1))
-        outcomes = [outcome async for outcome in Stranger(radio.phone()).attempts()]
-        assert [o.attempt for o in outcomes if not o.refused] == []
-        assert len(outcomes) == 5
-        assert toy.mic.opened == []
-        async with client(radio.phone(), link) as phone:
-            status = await phone.status()
-    assert (status.inbox, status.outbox, status.crashlog) == (1, 0, 0)
 
 
 async def test_the_advertisement_says_what_it_is_and_not_who(virtual_toy: MakeToy) -> None:
@@ -112,38 +96,6 @@ async def test_who_holds_every_connection_holds_them_for_seconds(virtual_toy: Ma
             async with client(radio.phone(), link) as phone:
                 assert (await phone.status()).crashlog == 0
         assert toy.running
-
-
-async def test_a_session_that_was_recorded_is_worth_nothing(virtual_toy: MakeToy) -> None:
-    """Somebody replays, byte for byte, what a family's phone wrote while it sent a message."""
-    async with family(virtual_toy) as (_, radio, link):
-        recorded: list[bytes] = []
-        phone = radio.phone()
-        write = phone.client.write_gatt_char
-
-        async def tap(
-            self: BaseBleakClient, at: BleakGATTCharacteristic, data: bytes, response: bool
-        ) -> None:
-            recorded.append(bytes(data))
-            await write(self, at, data, response)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(phone.client, "write_gatt_char", tap)
-            async with client(phone, link) as parent:
-                await parent.send(spoken(1))
-                (entry,) = await parent.entries(Box.INBOX)
-                await parent.delete(Box.INBOX, entry.id)
-        heard = bytearray()
-        async with connection(radio.phone(), heard) as bleak:
-            await send(bleak, recorded[0])
-            await asyncio.sleep(1)
-            assert len(heard) == 2 + wire.HANDSHAKE_SIZE  # a fresh answer, of use to nobody else
-            for data in recorded[1:]:
-                await send(bleak, data)
-            assert await hung_up(bleak, within=6)
-            assert len(heard) == 2 + wire.HANDSHAKE_SIZE
-        async with client(radio.phone(), link) as parent:
-            assert await parent.entries(Box.INBOX) == []
 
 
 async def test_noise_on_the_link_leaves_the_toy_well(virtual_toy: MakeToy) -> None:

@@ -49,26 +49,32 @@ class Device(Protocol):
 class Stranger:
     """Somebody in the next room, with a phone and no key.
 
-    For so many seconds at most they wait for what the toy does.
+    For so many seconds at most they wait for what the toy does, which advertises `service`.
     """
 
-    def __init__(self, phone: Device, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, phone: Device, patience: float = PATIENCE, service: str = wire.SERVICE_UUID
+    ) -> None:
         self._phone = phone
         self._patience = patience
+        self._service = service
         self._heard = bytearray()
 
     async def attempts(self) -> AsyncIterator[Outcome]:
         """Make each attempt in turn."""
         yield await self._attempt("connect, read everything, and listen", self._read_all)
         yield await self._attempt("upload a recording", self._upload)
+        yield await self._attempt("play it", self._play)
         yield await self._attempt("switch the microphone on", self._switch_on)
         yield await self._attempt("fetch a recording", self._fetch)
+        yield await self._attempt("set the light and the volume", self._set)
+        yield await self._attempt("replace the firmware", self._replace)
         yield await self._attempt("shake hands with the keys everybody tries", self._guess)
 
     async def _attempt(self, name: str, act: Callable[[BleakClient], Awaitable[None]]) -> Outcome:
         self._heard.clear()
         device = await BleakScanner.find_device_by_filter(
-            lambda _, seen: wire.SERVICE_UUID in seen.service_uuids, backend=self._phone.scanner
+            lambda _, seen: self._service in seen.service_uuids, backend=self._phone.scanner
         )
         if device is None:
             raise RuntimeError("the stranger sees no toy")
@@ -99,6 +105,9 @@ class Stranger:
         for _ in range(20):
             await self._write(client, bytes(20))
 
+    async def _play(self, client: BleakClient) -> None:
+        await self._write(client, bytes([1, 1]))
+
     async def _switch_on(self, client: BleakClient) -> None:
         for command in (b"\x02", b"\x01\x00\x02", struct.pack("<HBB", 2, 0x02, 0)):
             await self._write(client, command)
@@ -107,6 +116,19 @@ class Stranger:
         request = struct.pack(wire.FETCH_REQUEST, bytes(16), 0, 1 << 20)
         await self._write(client, frame(bytes([upkeep_wire.LIST, 1, wire.OUTBOX, 0, 0, 0, 0])))
         await self._write(client, frame(bytes([wire.FETCH, 2]) + request))
+
+    async def _set(self, client: BleakClient) -> None:
+        for value in (b"\xff\xff\xff", b"\x64"):
+            await self._write(client, value)
+
+    async def _replace(self, client: BleakClient) -> None:
+        """An image in pieces, to whatever there is that can be written."""
+        for service in client.services:
+            for characteristic in service.characteristics:
+                if {"write", "write-without-response"} & set(characteristic.properties):
+                    for at in range(0, 400, 20):
+                        piece = struct.pack("<I", at) + b"\xe9" * 16
+                        await client.write_gatt_char(characteristic, piece, response=False)
 
     async def _guess(self, client: BleakClient) -> None:
         for key in (bytes(32), bytes(range(32)), b"\xff" * 32):
