@@ -227,6 +227,13 @@ def test_an_odd_request_is_answered_and_the_session_goes_on(
     assert (why, inbox, outbox) == ("the phone left", [], [(5, 9, 0)])
 
 
+def test_an_offer_of_less_than_a_block_is_no_fault_of_the_toys(target: Target) -> None:
+    phone = Phone()
+    phone.record(wire.SEND, 1, struct.pack(wire.SEND_REQUEST, bytes(16), 49, bytes(32)))
+    (record,), *_ = converse(target, phone)
+    assert record[2] == bytes([wire.OK]) + struct.pack(wire.SEND_RESPONSE, 0, 49)
+
+
 def test_a_download_that_ends_while_it_waits_its_turn_sends_nothing_more(target: Target) -> None:
     # What it sent would go to whoever has the connection's slot by then.
     source = """
