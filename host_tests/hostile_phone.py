@@ -156,6 +156,8 @@ class Villain(Phone):
 
     def something(self):
         kind, tag, body = pick(KINDS), random.getrandbits(8), b""
+        if kind == family_wire.FAMILY:  # a phone that asks seldom
+            kind = pick(OF_THE_FAMILY)
         if self.upload and not chance(6):
             message, tag, offset, limit = self.upload
             if offset == message.size:
@@ -192,8 +194,13 @@ class Villain(Phone):
 KINDS = tuple(range(1, 14)) * 2 + (
     wire.SEND, wire.SEND, wire.SEND, wire.COMMIT, wire.FETCH,
     wire.GRANT, wire.GRANT, wire.DATA, wire.END, upkeep_wire.NAME,
-    0, 0x0E, 0x3F, 0x43, 0x7F, 0x81, 0xC0, 0xFF,
+    family_wire.FAMILY, 0, 0x1E, 0x3F, 0x43, 0x7F, 0x81, 0xC0, 0xFF,
 )
+OF_THE_FAMILY = (
+    family_wire.FAMILY, family_wire.PHONES, family_wire.RENAME, family_wire.RENAME,
+    family_wire.REVOKE, family_wire.REVOKE,
+)
+SLOTS = (0, 0, 1, 5, 5, 7, 7, 3, 8, 0x83, 255)  # 0, 3, 5, 7 are phones, these here 3
 PERCENT = (0, 1, 50, 100, 100, 101)
 MINUTE = (0, 1, 400, 1439, 1439, 1440)
 SHORTEST = (299, 300, 5000, 5000, 5001)
@@ -215,6 +222,11 @@ BODIES = {
     upkeep_wire.NAME: lambda: struct.pack(
         "<HIH", pick((0, 1, 256, 512, 16384, 16640)), number(), pick((0, 0, 1, 256, 16384, 65535))
     ) + rubbish(pick((0, 1, 256, 512))),
+    family_wire.FAMILY: lambda: struct.pack("<I", pick((0, 0, 1, number()))),
+    family_wire.RENAME: lambda: struct.pack(
+        family_wire.RENAME_REQUEST, pick(SLOTS), pick((b"Oma", b"\x1b[2J", b"a\x00b", rubbish(32)))
+    ),
+    family_wire.REVOKE: lambda: struct.pack(family_wire.REVOKE_REQUEST, pick(SLOTS)),
     wire.GRANT: lambda: struct.pack("<I", number()),
     wire.DATA: lambda: struct.pack("<I", number()) + rubbish(pick((0, 1, 1, 50, 100, 512))),
 }
@@ -280,6 +292,8 @@ def full(phone):
 
 
 def arrive(phone, strangers):
+    if not chance(3) or (3, psk) not in Keys(nvs).psks():
+        nvs.restore()
     phone.connect()
     if random.getrandbits(16) % 100 >= strangers:
         phone.shake_hands()
@@ -316,6 +330,7 @@ async def attack(toy, frames, strangers):
 
 async def converse(toy):
     # What an honest phone finds: everything works.
+    nvs.restore()
     phone = Phone(9)
     phone.connect()
     phone.write(hello)

@@ -125,7 +125,7 @@ SOURCE = (
     STAND_INS
     + ram_flash.SOURCE
     + """
-from hushbear import settings_wire, upkeep_wire, wire
+from hushbear import family_wire, settings_wire, upkeep_wire, wire
 from hushbear.clock import Clock
 from hushbear.crashlog import CrashLog
 from hushbear.crypto import noise, x25519
@@ -137,11 +137,31 @@ from hushbear.settings import Settings
 
 
 class Nvs:
+    def __init__(self):
+        self.restore()
+
+    def restore(self):  # as if by hand: the family pairs its phones anew
+        self.blobs = {"set1": key_set}
+
     def get_blob(self, name, buf):
-        if name != "set1":
+        if name not in self.blobs:
             raise OSError(-4354)
-        buf[:] = key_set
-        return len(key_set)
+        blob = self.blobs[name]
+        buf[: len(blob)] = blob
+        return len(blob)
+
+    def set_blob(self, name, blob):
+        self.blobs[name] = bytes(blob)
+
+    def erase_key(self, name):
+        if self.blobs.pop(name, None) is None:
+            raise OSError(-4354)
+
+    def commit(self):
+        pass
+
+
+nvs = Nvs()
 
 
 class Machine:  # not every target has a clock to set
@@ -228,7 +248,7 @@ def new_services(log):
     store = Store("/flash/msg", reserve, crashlog.write)
     store.boot()
     settings = Settings("/flash/settings", crashlog.write)
-    return Services(Keys(Nvs()), store, settings, clock, crashlog, lambda: 3700)
+    return Services(Keys(nvs), store, settings, clock, crashlog, lambda: 3700)
 
 
 class Phone:
@@ -320,7 +340,15 @@ def handshake() -> tuple[bytes, bytes, bytes, bytes]:
 def run(target: Target, source: str, timeout: float = 120, **args: object) -> object:
     """Run `source` behind SOURCE on the device."""
     hello, welcome, to_toy, to_phone = handshake()
-    keys = key_set.pack(1, {3: PSK}, {1: bytes(range(96, 128))})
-    given = {"key_set": keys, "toy_scalar": TOY_SCALAR, "hello": hello, "welcome": welcome}
+    keys = key_set.pack(
+        1, {slot: bytes([slot]) * 32 for slot in (0, 5, 7)} | {3: PSK}, {1: bytes(range(96, 128))}
+    )
+    given = {
+        "key_set": keys,
+        "psk": PSK,
+        "toy_scalar": TOY_SCALAR,
+        "hello": hello,
+        "welcome": welcome,
+    }
     given |= {"to_toy": to_toy, "to_phone": to_phone}
     return target.run(SOURCE + dedent(source), args=given | args, timeout=timeout)
