@@ -11,6 +11,7 @@ from pathlib import Path
 
 from host_tests.day import live_a_day
 from host_tests.family import family
+from host_tests.messages import found
 from host_tests.targets.unix import Unix
 from host_tests.virtual.fixtures import run_virtual
 from host_tests.virtual.toy import ToyError, VirtualToy
@@ -48,7 +49,7 @@ FIGURES = [SMALLEST, PEAK]
 async def made() -> AsyncIterator[Callable[..., VirtualToy]]:
     """Give what makes virtual toys that leave nothing behind."""
     with tempfile.TemporaryDirectory(prefix="hushbear-") as directory:
-        yield lambda name="toy", **options: VirtualToy(Path(directory) / name, **options)
+        yield lambda name="toy", **options: found(VirtualToy(Path(directory) / name, **options))
 
 
 def measure() -> Iterator[Row]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from host_tests import key_set, messages
+from host_tests import messages
 
 from .clock import VirtualLoop
 from .toy import VirtualToy
@@ -36,9 +36,7 @@ def virtual_toy(tmp_path: pathlib.Path) -> Callable[..., VirtualToy]:
 
     def make(name: str = "toy", *, founded: bool = True, **options: Any) -> VirtualToy:
         toy = VirtualToy(tmp_path / name, **options)
-        if founded and not toy.nvs.stored():
-            toy.nvs.put("hushbear", "set1", key_set.pack(1, {}, messages.FAMILY))
-        return toy
+        return messages.found(toy) if founded else toy
 
     return make
 
