@@ -20,7 +20,7 @@ from array import array
 _BLOCK_ALIGN = const(256)
 
 # Encoder and decoder keep the state of the codec in one word: from bit 18 on the place of its row
-# in MOVES, 32 bytes for each step index; below that 0x20000 plus the value. So the lower half is
+# in MOVES, 64 bytes for each step index; below that 0x20000 plus the value. So the lower half is
 # the value in two's complement, adding an entry of MOVES moves both, no move borrows from the
 # row, and a value has left 16 bits if, and only if, bit 16 of `state + 0x8000` is set.
 
@@ -34,9 +34,9 @@ def _make_moves():
         8630, 9493, 10442, 11487, 12635, 13899, 15289, 16818, 18500, 20350, 22385, 24623, 27086,
         29794, 32767,
     ]  # fmt: skip
-    moves = array("i", bytes(89 * 8 * 4))
+    moves = array("i", bytes(89 * 16 * 4))
     for index, step in enumerate(steps):
-        for code in range(8):
+        for code in range(16):
             difference = step >> 3
             if code & 4:
                 difference += step
@@ -45,20 +45,22 @@ def _make_moves():
             if code & 1:
                 difference += step >> 2
             to = index + 2 * (code & 3) + 2 if code & 4 else index - 1
-            moves[8 * index + code] = (32 * (min(max(to, 0), 88) - index) << 18) + difference
+            row = 64 * (min(max(to, 0), 88) - index) << 18
+            moves[16 * index + code] = row + (-difference if code & 8 else difference)
     return moves
 
 
-# MOVES[8 * step index + code] is what the codes 0 to 7 add to the state. The codes 8 to 15 move
-# the row as much, and the value the other way: `(move ^ 0x3FFFF) - 0x3FFFF`. Entries for them,
-# too, would spare a dozen instructions a sample and cost 2.8 kB of a heap that is short.
+# MOVES[16 * step index + code] is what a code adds to the state. The codes 8 to 15 move the row as
+# much as 0 to 7, and the value the other way: half the table would do, but to work the others out
+# takes a dozen instructions a sample.
 MOVES = _make_moves()
 del _make_moves  # and its steps: a kilobyte
 
 
 @micropython.viper
 def _decode(state: int, src: ptr8, dst: ptr16, src_off: int, size: int, dst_off: int) -> int:
-    # The first two parameters live in registers, the others in memory.
+    # The first two parameters live in registers, the others in memory. To shift takes an
+    # instruction more than to multiply, as an ESP32 has to be told by how much.
     src = ptr8(uint(src) + src_off)
     dst = ptr16(uint(dst) + (dst_off << 1))
     if uint(dst) & 1:
@@ -69,22 +71,14 @@ def _decode(state: int, src: ptr8, dst: ptr16, src_off: int, size: int, dst_off:
     end = uint(src) + size
     state = src[0] | src[1] << 8
     dst[0] = state
-    state = ((state ^ 0x8000) + 0x18000) | src[2] << 23
+    state = ((state ^ 0x8000) + 0x18000) | src[2] << 24
     src = ptr8(uint(src) + 4)
     while uint(src) < end:
-        if src[0] & 8:
-            state = (ptr32((((src[0] & 7) << 20) + state >> 18) + moves)[0] ^ 0x3FFFF) + state
-            state -= 0x3FFFF
-        else:
-            state = ptr32((((src[0] & 7) << 20) + state >> 18) + moves)[0] + state
+        state = ptr32((((src[0] & 15) * 0x100000) + state >> 18) + moves)[0] + state
         if (state + 0x8000) & 0x10000:
             state = state >> 18 << 18 | (0x27FFF if state & 0x20000 else 0x18000)
         dst[1] = state
-        if src[0] & 0x80:
-            state = (ptr32((((src[0] & 0x70) << 16) + state >> 18) + moves)[0] ^ 0x3FFFF) + state
-            state -= 0x3FFFF
-        else:
-            state = ptr32((((src[0] & 0x70) << 16) + state >> 18) + moves)[0] + state
+        state = ptr32((((src[0] & 0xF0) << 16) + state >> 18) + moves)[0] + state
         if (state + 0x8000) & 0x10000:
             state = state >> 18 << 18 | (0x27FFF if state & 0x20000 else 0x18000)
         dst[2] = state

@@ -25,7 +25,7 @@ SAMPLES_SIZE = const(2 * (_BLOCK_SAMPLES + LOOKAHEAD_MAX))
 def _make_reciprocals():
     reciprocals = array("i", bytes(4 * 89))
     for index in range(89):
-        step = MOVES[8 * index + 4] - MOVES[8 * index] & 0xFFFF
+        step = MOVES[16 * index + 4] - MOVES[16 * index] & 0xFFFF
         reciprocals[index] = ((1 << 33) - 1) // (4 * step - max(0, (step & 7) - 5))
     return reciprocals
 
@@ -64,7 +64,7 @@ def _first_index(samples: ptr16, off: int) -> int:
         move = (samples[i + 1] ^ 0x8000) - (samples[i] ^ 0x8000)
         moved += move if move > 0 else -move
         i += 1
-    while index < 88 and moves[16 * index + 8] << 5 < moved:
+    while index < 88 and moves[32 * index + 8] << 5 < moved:
         index += 1
     return index
 
@@ -84,7 +84,7 @@ def _encode_nearest(
     dst[1] = code >> 8
     dst[2] = state
     dst[3] = 0
-    state = state << 23 | code ^ 0x8000
+    state = state << 24 | code ^ 0x8000
     moves = int(ptr32(MOVES))
     reciprocals = ptr32(_RECIPROCALS)
     end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
@@ -96,13 +96,10 @@ def _encode_nearest(
             far = -far
             code = 8
         if ptr16(row)[14] > far:
-            code = int(uint(reciprocals[state >> 23] * (far + 1)) >> 29) + code
+            code = int(uint(reciprocals[state >> 24] * (far + 1)) >> 29) + code
         else:
             code += 7
-        if code & 8:
-            state = (ptr32(((code & 7) << 2) + row)[0] ^ 0x3FFFF) + state - 0x3FFFF
-        else:
-            state = ptr32((code << 2) + row)[0] + state
+        state = ptr32((code << 2) + row)[0] + state
         if state & 0x10000:
             state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
         low = code
@@ -113,19 +110,16 @@ def _encode_nearest(
             far = -far
             code = 8
         if ptr16(row)[14] > far:
-            code = int(uint(reciprocals[state >> 23] * (far + 1)) >> 29) + code
+            code = int(uint(reciprocals[state >> 24] * (far + 1)) >> 29) + code
         else:
             code += 7
-        if code & 8:
-            state = (ptr32(((code & 7) << 2) + row)[0] ^ 0x3FFFF) + state - 0x3FFFF
-        else:
-            state = ptr32((code << 2) + row)[0] + state
+        state = ptr32((code << 2) + row)[0] + state
         if state & 0x10000:
             state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
         dst[4] = code << 4 | low
         dst = ptr8(uint(dst) + 1)
         samples = ptr16(uint(samples) + 4)
-    return state >> 23
+    return state >> 24
 
 
 @micropython.viper
@@ -140,7 +134,7 @@ def _encode_search(
     dst[2] = code
     dst[3] = 0
     dst = ptr8(uint(dst) + 4)
-    state = code << 23 | moved ^ 0x8000
+    state = code << 24 | moved ^ 0x8000
     moves = int(ptr32(MOVES))
     reciprocals = ptr32(_RECIPROCALS)
     most = 0x3FFFFFFF
@@ -163,13 +157,8 @@ def _encode_search(
         while True:
             cost = best
             if not place >> 4:
-                if place & 8:
-                    code = place ^ 8
-                    moved = ptr32(((code << 20) + base >> 18) + moves)[0] + base
-                else:
-                    code = place ^ 15
-                    moved = ptr32((((code & 7) << 20) + base >> 18) + moves)[0] ^ 0x3FFFF
-                    moved += base - 0x3FFFF
+                code = place ^ 8 if place & 8 else place ^ 15
+                moved = ptr32(((code << 20) + base >> 18) + moves)[0] + base
                 far = target - moved << 14 >> 14
                 if far < 0:
                     far = -far
@@ -193,7 +182,7 @@ def _encode_search(
                     flip = 7
                 code = 7
                 if ptr16(row)[14] > near:
-                    code = int(uint(reciprocals[moved >> 23] * (near + 1)) >> 29)
+                    code = int(uint(reciprocals[moved >> 24] * (near + 1)) >> 29)
                 if k == 1:
                     first_middle = code ^ flip
                 if k == depth:
@@ -250,7 +239,7 @@ def _encode_search(
             dst[0] = best_code << 4 | low
             dst = ptr8(uint(dst) + 1)
             low = -1
-    return state >> 23
+    return state >> 24
 
 
 class Encoder:
