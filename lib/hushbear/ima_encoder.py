@@ -71,49 +71,52 @@ def _first_index(samples: ptr16, off: int) -> int:
 
 @micropython.viper
 def _encode_nearest(
-    state: int, code: int, samples: ptr16, src_off: int, dst: ptr8, dst_off: int
+    state: int, far: int, samples: ptr16, src_off: int, dst: ptr8, dst_off: int
 ) -> int:
-    # In: state is the step index, code nothing. Out: the step index. The first two parameters live
+    # In: state is the step index, far nothing. Out: the step index. The first two parameters live
     # in registers; mpy-cross 1.26 for RISC-V spoils one that is used as the index of a ptr32.
+    # The distance `far` has the row's bits on top: its own are 0 to 17, the last being the sign.
     samples = ptr16(uint(samples) + (src_off << 1))
     if uint(samples) & 1:
         raise ValueError("samples at an odd address")
     dst = ptr8(uint(dst) + dst_off)
-    code = samples[0]
-    dst[0] = code
-    dst[1] = code >> 8
+    far = samples[0]
+    dst[0] = far
+    dst[1] = far >> 8
     dst[2] = state
     dst[3] = 0
-    state = state << 24 | code ^ 0x8000
+    state = state << 24 | far ^ 0x8000
     moves = int(ptr32(MOVES))
     reciprocals = ptr32(_RECIPROCALS)
     end = uint(samples) + 2 * (_BLOCK_SAMPLES - 1)
     while uint(samples) < end:
-        far = (samples[1] ^ 0x8000) - state << 14 >> 14
+        far = (samples[1] ^ 0x8000) - state
         row = (state >> 18) + moves
         code = 0
-        if far < 0:
+        if far & 0x20000:
             far = -far
             code = 8
-        if ptr16(row)[14] > far:
-            code = int(uint(reciprocals[state >> 24] * (far + 1)) >> 29) + code
+        far = (far & 0xFFFF) + 1
+        if ptr16(row)[14] >= far:
+            code = int(uint(reciprocals[state >> 24] * far) >> 29) + code
         else:
             code += 7
-        state = ptr32((code << 2) + row)[0] + state
+        state = ptr32(code * 4 + row)[0] + state
         if state & 0x10000:
             state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
         low = code
-        far = (samples[2] ^ 0x8000) - state << 14 >> 14
+        far = (samples[2] ^ 0x8000) - state
         row = (state >> 18) + moves
         code = 0
-        if far < 0:
+        if far & 0x20000:
             far = -far
             code = 8
-        if ptr16(row)[14] > far:
-            code = int(uint(reciprocals[state >> 24] * (far + 1)) >> 29) + code
+        far = (far & 0xFFFF) + 1
+        if ptr16(row)[14] >= far:
+            code = int(uint(reciprocals[state >> 24] * far) >> 29) + code
         else:
             code += 7
-        state = ptr32((code << 2) + row)[0] + state
+        state = ptr32(code * 4 + row)[0] + state
         if state & 0x10000:
             state = (state + 0x20000 >> 18 << 18) | (0 if state & 0x20000 else 0xFFFF)
         dst[4] = code << 4 | low
