@@ -21,7 +21,9 @@ def _capture(dst: ptr16, y: int, src: ptr32, state: ptr32, n: int, dst_off: int)
     # Per sample y = x - dc; dc += y / 128: a high pass at 20 Hz. 20 of the microphone's 24 bits go
     # into y, the other four are its own noise; dc has 27. What the division cuts off stays in the
     # difference, so that a constant input ends at exactly 0 (Yates and Lyons, "DC Blocker
-    # Algorithms", 2008). The first two parameters live in registers.
+    # Algorithms", 2008).
+    # The first two parameters live in registers. What is on the right of an operation is used from
+    # there, anything else is moved first: hence the order in each sum and product.
     dst = ptr16(uint(dst) + (dst_off << 1))
     if uint(dst) & 1 or uint(src) & 3:
         raise ValueError("samples at an odd address")
@@ -32,19 +34,25 @@ def _capture(dst: ptr16, y: int, src: ptr32, state: ptr32, n: int, dst_off: int)
     gain = state[_GAIN]
     end = uint(dst) + (n << 1)
     slots = int(src) - (int(dst) << 1)  # a slot is twice as large as a sample
-    while uint(dst) < end:
-        y = (ptr32((int(dst) << 1) + slots)[0] >> 5) - dc >> 7
-        dc = y + dc
-        y = y * gain + 128 >> 8
-        if (y + 16384) >> 15:
-            # From half of full scale a parabola leads to the limit, at 1.5 times full scale
-            excess = (y if y > 0 else -1 - y) - 16383
-            if excess > 32767:
-                excess = 32767
-            limited = 16383 + excess - ((excess * excess) >> 16)
-            y = limited if y > 0 else -1 - limited
+    while end > uint(dst):
+        y = (ptr32(slots + int(dst) + int(dst))[0] >> 5) - dc >> 7
+        dc += y
+        y = gain * y + 128 >> 8
+        if (16384 + y) & -32768:
+            # From half of full scale a parabola leads to the limit, at 1.5 times full scale: y
+            # becomes what is left until there, and its square what the sample stays below it.
+            if y > 0:
+                y = 49151 - y
+                if y < 0:
+                    y = 0
+                y = 32767 - ((y * y) >> 16)
+            else:
+                y += 49152
+                if y < 0:
+                    y = 0
+                y = ((y * y) >> 16) - 32768
         dst[0] = y
-        dst = ptr16(uint(dst) + 2)
+        dst = ptr16(2 + uint(dst))
     state[_DC] = dc
 
 
