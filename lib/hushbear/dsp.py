@@ -86,7 +86,8 @@ class Capture:
 
 
 @micropython.viper
-def _scale(samples: ptr16, off: int, n: int, volume: int):
+def _scale(samples: ptr16, volume: int, off: int, n: int):
+    # The first two parameters live in registers.
     samples = ptr16(uint(samples) + (off << 1))
     if uint(samples) & 1:
         raise ValueError("samples at an odd address")
@@ -104,7 +105,7 @@ def scale(samples, off, n, volume):
         raise ValueError("samples outside the buffer")
     if volume < 0 or volume > UNITY:
         raise ValueError("volume out of range")
-    _scale(samples, off, n, volume)
+    _scale(samples, volume, off, n)
 
 
 @micropython.viper
