@@ -62,7 +62,7 @@ def answers(target: Target, runs: list[Run]) -> list[tuple[bytes, bytes]]:
 
 
 def fix_scalar(monkeypatch: pytest.MonkeyPatch, scalar: bytes) -> None:
-    """Let every Initiator take this scalar."""
+    """Let every party take this scalar."""
 
     class Fixed:
         @staticmethod
@@ -100,6 +100,18 @@ def test_vectors_on_the_phone(monkeypatch: pytest.MonkeyPatch, run: dict[str, by
     initiator = Initiator(*inputs, run["ADa"])
     assert initiator.share == run["Ya"]
     assert initiator.finish(run["Yb"], run["ADb"]) == run["ISK_IR"]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=FILES)
+def test_vectors_on_the_phone_that_invites(
+    monkeypatch: pytest.MonkeyPatch, run: dict[str, bytes]
+) -> None:
+    fix_scalar(monkeypatch, run["yb"])
+    responder = cpace.Responder(run["PRS"], run["CI"], run["sid"], run["ADb"])
+    assert responder.share == run["Yb"]
+    assert responder.finish(run["Ya"], run["ADa"]) == run["ISK_IR"]
+    with pytest.raises(ValueError, match="ends once"):
+        responder.finish(run["Ya"], run["ADa"])
 
 
 def test_the_hash_of_the_generator_string(target: Target) -> None:
@@ -289,7 +301,7 @@ def test_toy_refuses_every_point_of_small_order(target: Target) -> None:
 def test_phone_refuses_every_point_of_small_order() -> None:
     for share in SMALL_ORDER:
         phone = Initiator(PRS, CI, SID, AD_A)
-        with pytest.raises(ValueError, match="the toy's share is not a valid point"):
+        with pytest.raises(ValueError, match="the other side's share is not a valid point"):
             phone.finish(share, AD_B)
         with pytest.raises(ValueError, match="ends once"):
             phone.finish(Initiator(PRS, CI, SID, AD_A).share, AD_B)
@@ -297,7 +309,7 @@ def test_phone_refuses_every_point_of_small_order() -> None:
 
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_shares_of_another_size_are_refused(target: Target, size: int) -> None:
-    with pytest.raises(ValueError, match="the toy's share is not a valid point"):
+    with pytest.raises(ValueError, match="the other side's share is not a valid point"):
         Initiator(PRS, CI, SID, AD_A).finish(b"\x09" * size, AD_B)
     source = """
         from hushbear.crypto.cpace import Responder

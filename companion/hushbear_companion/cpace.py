@@ -1,7 +1,7 @@
-"""CPace, the initiator: a key out of a short code (CPACE-X25519-SHA512, draft-irtf-cfrg-cpace-20).
+"""CPace, both parties: a key out of a short code (CPACE-X25519-SHA512, draft-irtf-cfrg-cpace-20).
 
 Who guesses the code wrong gets another key and learns no more than that, so each guess takes a
-run of the protocol with the toy. Nothing here confirms the key: the session that follows does.
+run of the protocol with the other party. Nothing here confirms the key; what follows does.
 
 X25519 is `cryptography`'s. The map to the curve is in Python's integers, in variable time: it
 works on a code that is used up by the time anybody could have measured it.
@@ -56,16 +56,13 @@ def calculate_generator(prs: bytes, ci: bytes, sid: bytes) -> bytes:
     return elligator2(hashlib.sha512(generator_string(prs, ci, sid)).digest()[:32])
 
 
-class Initiator:
-    """One run as the initiator, party A: send `share`, then call `finish` with the answer.
+class _Party:
+    """One run. `prs` is the code, `ci` names the protocol, `sid` is random for each run, `ad` goes
+    with `share`; both parties have to know the same of all."""
 
-    `prs` is the code, `ci` names the protocol, `sid` is random for each run, `ad_a` goes with
-    `share`; the responder has to know the same four.
-    """
-
-    def __init__(self, prs: bytes, ci: bytes, sid: bytes, ad_a: bytes) -> None:
+    def __init__(self, prs: bytes, ci: bytes, sid: bytes, ad: bytes) -> None:
         self._sid = sid
-        self._ad_a = ad_a
+        self._ad = ad
         self._scalar: X25519PrivateKey | None = X25519PrivateKey.generate()
         self.share = self._multiply(self._scalar, calculate_generator(prs, ci, sid))
 
@@ -73,18 +70,32 @@ class Initiator:
     def _multiply(scalar: X25519PrivateKey, u: bytes) -> bytes:
         return scalar.exchange(X25519PublicKey.from_public_bytes(u))
 
-    def finish(self, share: bytes, ad_b: bytes) -> bytes:
-        """Return the key that the responder's share and associated data make, 64 bytes.
-
-        Once: the secret is gone afterwards. Raises ValueError when the share is not 32 bytes long
-        or a point of small order, which only an attacker sends.
-        """
+    def _isk(self, share: bytes, transcript: bytes) -> bytes:
         scalar, self._scalar = self._scalar, None
         if scalar is None:
             raise ValueError("a run of CPace ends once")
         try:
             k = self._multiply(scalar, share)
         except ValueError:
-            raise ValueError("the toy's share is not a valid point") from None
-        transcript = lv_cat(self.share, self._ad_a) + lv_cat(share, ad_b)
+            raise ValueError("the other side's share is not a valid point") from None
         return hashlib.sha512(lv_cat(_DSI + b"_ISK", self._sid, k) + transcript).digest()
+
+
+class Initiator(_Party):
+    """Party A: send `share`, then call `finish` with the answer."""
+
+    def finish(self, share: bytes, ad_b: bytes) -> bytes:
+        """Return the key that the responder's share and associated data make, 64 bytes.
+
+        Once: the secret is gone afterwards. Raises ValueError when the share is not 32 bytes long
+        or a point of small order, which only an attacker sends.
+        """
+        return self._isk(share, lv_cat(self.share, self._ad) + lv_cat(share, ad_b))
+
+
+class Responder(_Party):
+    """Party B, once the initiator has said `sid`: call `finish` with its share, send `share`."""
+
+    def finish(self, share: bytes, ad_a: bytes) -> bytes:
+        """Return the key, as Initiator.finish() does."""
+        return self._isk(share, lv_cat(share, ad_a) + lv_cat(self.share, self._ad))
