@@ -181,9 +181,34 @@ def test_a_file_from_before_messages_were_sealed_is_taken_over(store: KeyStore) 
     before = store.get("bear")
     assert (before.key, before.sender, before.family) == (KEY, None, {})
     store.learn(KEY, b"this one", {1: b"1" * 32}, {})
-    assert json.loads(store.path.read_text())["version"] == 2
+    assert json.loads(store.path.read_text())["version"] == 3
     after = store.get("bear")
     assert after.id == before.id and after.family == {1: b"1" * 32}
+
+
+def test_a_file_from_before_there_was_a_relay_is_taken_over(store: KeyStore) -> None:
+    store.directory.mkdir(parents=True)
+    store.path.write_text(json.dumps({"version": 2, "toys": [ROW_2]}))
+    store.path.chmod(0o600)
+    before = store.get("bear")
+    assert (before.key, before.id, before.relatives) == (KEY, b"\x11" * 8, ())
+
+
+def test_a_toy_that_is_far_away_has_no_key_and_keeps_its_relatives(store: KeyStore) -> None:
+    store.directory.mkdir(parents=True)
+    row = ROW_3 | {"key": None, "family": {"1": ROW["key"]}}
+    store.path.write_text(json.dumps({"version": 3, "toys": [row]}))
+    store.path.chmod(0o600)
+    far = store.get("bear")
+    assert far.key is None and far.names == {b"\x22" * 8: "Grandma"}
+    store.learn_keys(far.id, {1: b"other" * 6 + b"xx", 2: b"2" * 32})  # what was known stays
+    assert store.get("bear").family == {1: KEY, 2: b"2" * 32}
+    assert store.get("bear").relatives == far.relatives
+    assert str(far.relatives[0].secret) not in repr(far)
+    store.add("near", bytes(32), b"this one", {2: b"2" * 32})  # paired with, at last
+    near = store.unite(bytes(32), keep_name=True)
+    assert (near.name, near.key, near.id) == ("bear", bytes(32), far.id)
+    assert near.relatives == far.relatives and len(store.toys()) == 1
 
 
 def test_a_name_that_is_taken_is_refused(store: KeyStore) -> None:
@@ -249,6 +274,22 @@ WRONG_2: list[dict[str, object]] = [
     {"family": []},
     {"members": {"00": "x"}},
 ]
+RELATIVE = {
+    "name": "Grandma", "role": "relative", "sender": "22" * 8, "since": 1_790_000_000,
+    "mailbox": "33" * 32, "writer": "44" * 32, "secret": ROW["key"],
+}  # fmt: skip
+ROW_3 = ROW_2 | {"relatives": [RELATIVE]}
+WRONG_3: list[dict[str, object]] = [
+    *WRONG_2,
+    {"relatives": None},
+    {"relatives": [1]},
+    {"relatives": [RELATIVE | {"role": "friend"}]},
+    {"relatives": [RELATIVE | {"sender": "22"}]},
+    {"relatives": [RELATIVE | {"since": "now"}]},
+    {"relatives": [RELATIVE | {"mailbox": "33"}]},
+    {"relatives": [RELATIVE | {"writer": "zz"}]},
+    {"relatives": [RELATIVE | {"secret": None}]},
+]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +299,7 @@ WRONG_2: list[dict[str, object]] = [
         b"{",
         b"[]",
         b"null",
-        b'{"version": 3, "toys": []}',
+        b'{"version": 4, "toys": []}',
         b'{"version": 2, "toys": [{}]}',
         b'{"version": 1, "toys": [1]}',
         b"\xff\xfe",
@@ -269,6 +310,7 @@ WRONG_2: list[dict[str, object]] = [
         json.dumps({"version": 1, "toys": [ROW | {"sender": "00"}]}).encode(),
         json.dumps({"version": 1, "toys": [ROW | {"name": "\n"}]}).encode(),
         *(json.dumps({"version": 2, "toys": [ROW_2 | wrong]}).encode() for wrong in WRONG_2),
+        *(json.dumps({"version": 3, "toys": [ROW_3 | wrong]}).encode() for wrong in WRONG_3),
     ],
 )
 def test_a_damaged_file_is_one_clear_line(store: KeyStore, content: bytes) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import cli_family, cli_inbox, cli_settings, link
+from . import cli_family, cli_inbox, cli_relatives, cli_settings, link
 from .command import (
     Group,
     JsonOption,
     RadioOption,
     ToyOption,
+    link_key,
     messages,
     output_for,
     with_toy,
@@ -361,7 +362,7 @@ def toys_show(
 ) -> None:
     """Show a toy's link as a QR code, for your other phone. It is the key: keep it secret."""
     known = KeyStore().get(toy)
-    secret = link.ToyLink(known.key)
+    secret = link.ToyLink(link_key(known))
     if png:
         link.save_png(secret, png)
     if svg:
@@ -386,6 +387,7 @@ for _command in (
     cli_settings.settings,
     *(cli_inbox.seal, cli_inbox.receive, cli_inbox.inbox, cli_inbox.play, cli_inbox.approve),
     *(cli_inbox.refuse, cli_inbox.deliver),
+    *(cli_relatives.relay, cli_relatives.invite, cli_relatives.join, cli_relatives.family),
     *(cli_family.pair, cli_family.phones, cli_family.rename, cli_family.revoke),
 ):
     app.command()(_command)

@@ -43,7 +43,7 @@ def pair(
 
     store = KeyStore()
     output = output_for(as_json)
-    phone = _host_name() if phone is None else phone
+    phone = host_name() if phone is None else phone
     pack_name(phone)
     if name is not None:
         store.check_free(name)
@@ -267,7 +267,8 @@ def _attempt(
         raise
 
 
-def _host_name() -> str:
+def host_name() -> str:
+    """Return what this phone may be called where nobody has named it."""
     from .family import NAME_SIZE
 
     name = "".join(c for c in platform.node() if c.isprintable())

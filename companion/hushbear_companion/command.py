@@ -12,7 +12,7 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from .errors import HushbearError, UsageError
+from .errors import FarAway, HushbearError, UsageError
 from .keystore import KeyStore, Toy
 
 if TYPE_CHECKING:
@@ -79,28 +79,37 @@ def with_toy(
     toy: Toy, radio: str | None, output: Output, work: Callable[[Client], Awaitable[T]]
 ) -> T:
     """Return what `work` does with a toy, connected; what it tells of its family is kept."""
+    return asyncio.run(at_toy(toy, radio, output, work))
+
+
+async def at_toy(
+    toy: Toy, radio: str | None, output: Output, work: Callable[[Client], Awaitable[T]]
+) -> T:
+    """As with_toy, where an event loop runs already."""
     from .client import Client
     from .transport import open_radio
 
+    key = link_key(toy)
     store = KeyStore()
+    async with (
+        open_radio(radio) as air,
+        Client(
+            key,
+            air,
+            waiting=output.waiting,
+            sender=toy.sender,
+            family_keys=toy.family,
+            learned=lambda client: store.learn(key, client.sender, client.family, client.members),
+        ) as client,
+    ):
+        return await work(client)
 
-    async def run() -> T:
-        async with (
-            open_radio(radio) as air,
-            Client(
-                toy.key,
-                air,
-                waiting=output.waiting,
-                sender=toy.sender,
-                family_keys=toy.family,
-                learned=lambda client: store.learn(
-                    toy.key, client.sender, client.family, client.members
-                ),
-            ) as client,
-        ):
-            return await work(client)
 
-    return asyncio.run(run())
+def link_key(toy: Toy) -> bytes:
+    """Return this phone's key of a toy, or raise FarAway."""
+    if toy.key is None:
+        raise FarAway(f"This phone has no key of {toy.name}, which is far away.")
+    return toy.key
 
 
 def output_for(as_json: bool) -> Output:

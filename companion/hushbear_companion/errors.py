@@ -45,6 +45,13 @@ class BadCode(UsageError):
     hint = "Type the digits that the toy spoke; a tap on a paw lets it say them again."
 
 
+class BadInvitation(UsageError):
+    """A text that is no code of an invitation."""
+
+    code = "bad-code"
+    hint = "Type the number and the two words that `hushbear invite` has printed over there."
+
+
 class NoToyInSight(HushbearError):
     """No toy advertises near by."""
 
@@ -95,6 +102,22 @@ class WrongCode(HushbearError):
             "Tap a paw to hear it again." if left else WindowClosed.hint,
         )
         self.left = left
+
+
+class WrongInvitation(HushbearError):
+    """The two sides of an invitation did not have the same code, so that it ended."""
+
+    code = "wrong-code"
+    exit_code = 13
+    hint = "Nobody was let in. Make a new one with `hushbear invite`, and say its code again."
+
+
+class InvitationOver(HushbearError):
+    """An invitation that was used, stopped, or not taken in time."""
+
+    code = "invitation-over"
+    exit_code = 13
+    hint = "A code is good once, for ten minutes: make a new one with `hushbear invite`."
 
 
 def attempts_in_words(left: int) -> str:
@@ -336,3 +359,35 @@ class NoPlayer(HushbearError):
     code = "no-player"
     exit_code = 14
     hint = "Write it as a WAV: `hushbear play ID --out message.wav`; or set HUSHBEAR_PLAYER."
+
+
+class NoRelay(HushbearError):
+    """This phone uses no relay, or cannot."""
+
+    code = "no-relay"
+    exit_code = 15
+    hint = "Name one that the whole family uses: `hushbear relay https://…`."
+
+
+class RelayUnreachable(HushbearError):
+    """The relay does not answer, or not as a relay does."""
+
+    code = "relay-unreachable"
+    exit_code = 15
+    hint = "See that this computer is on the network, and try again; nothing is lost."
+
+
+class RelayRefused(HushbearError):
+    """The relay answered that it would not do it."""
+
+    code = "relay-refused"
+    exit_code = 15
+    hint = "Wait a minute and try again."
+
+
+class FarAway(HushbearError):
+    """A toy that this phone was invited to, and has no key of: only the relay reaches it."""
+
+    code = "far-away"
+    exit_code = 15
+    hint = "Messages go by the relay: `hushbear send`, `hushbear run`. Near it, `hushbear pair`."

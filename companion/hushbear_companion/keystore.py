@@ -3,7 +3,8 @@ read.
 
 JSON in the platform's configuration directory, or in $HUSHBEAR_CONFIG. A change writes a new file
 and renames it, so that a power cut leaves the old one or the new one. A file of version 1, from
-before messages were sealed, is read as one whose families are still to be learned from the toys.
+before messages were sealed, is read as one whose families are still to be learned from the toys;
+one of version 2, from before there was a relay, as one without relatives.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from .errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
 from .link import decode_key, encode_key
 from .records import printable
 
-VERSION = 2
+VERSION = 3
 EPOCHS_MAX = 1024  # family keys that are kept of a toy, the newest: nobody has removed more phones
 _FILE = "toys.json"
 _SIZE_MAX = 1 << 20
@@ -33,24 +35,56 @@ _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place is not wai
 _ID_SIZE = 8
 _MEMBERS_MAX = 64
 _MEMBER_NAME_MAX = 64
+_RELAY_NAME_SIZE = 32  # of mailboxes, of keys and of what two share
 _NAME = re.compile(r"[\w][\w .'-]{0,39}", re.UNICODE)
+
+
+class Role(Enum):
+    """What somebody far away is in a toy's family."""
+
+    PARENT = "parent"  # has invited this phone, and brings what it sends to the toy
+    RELATIVE = "relative"  # was invited from this phone
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Somebody who is reached through the relay.
+
+    `sender` is the sender id in that phone's messages, `since` Unix seconds. `mailbox`, `writer`
+    and `secret` are those of the relay's Contact, 32 bytes each.
+    """
+
+    name: str
+    role: Role
+    sender: bytes
+    since: int
+    mailbox: bytes
+    writer: bytes
+    secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Toy:
     """A toy: its name here, this phone's key, and what is known of its family.
 
-    `id` names the toy in files here, whatever becomes of name and key. `sender` is the sender id
-    that the toy has given this phone, None until it has; `members` are the names of the family's
-    phones by sender id, as the toy last told them.
+    `key` is None where this phone is far away, and was invited. `id` names the toy in files here,
+    whatever becomes of name and key. `sender` is the sender id that the toy, or who has invited,
+    has given this phone, None until then; `members` are the names of the family's phones by sender
+    id, as the toy last told them. `relatives` are those whom the relay reaches from here.
     """
 
     name: str
-    key: bytes = field(repr=False)
+    key: bytes | None = field(repr=False)
     id: bytes
     sender: bytes | None = None
     family: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     members: Mapping[bytes, str] = field(default_factory=dict)
+    relatives: tuple[Relative, ...] = ()
+
+    @property
+    def names(self) -> dict[bytes, str]:
+        """The names of the other members by sender id, wherever they are."""
+        return {**self.members, **{each.sender: each.name for each in self.relatives}}
 
 
 def config_directory() -> Path:
@@ -92,18 +126,9 @@ class KeyStore:
 
     def toys(self) -> list[Toy]:
         """Return the toys in the order in which they were added."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | _AT_ONCE)
-        except FileNotFoundError:
+        content = read_private(self.path, _SIZE_MAX + 1)
+        if content is None:
             return []
-        except OSError as error:
-            raise KeysUnsafe(f"{self.path} cannot be read: {error.strerror}.") from None
-        try:
-            self._check_private(os.fstat(descriptor))
-            with open(descriptor, "rb", closefd=False) as file:
-                content = file.read(_SIZE_MAX + 1)
-        finally:
-            os.close(descriptor)
         try:
             return _parse(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadLink):
@@ -118,7 +143,7 @@ class KeyStore:
         if not toys:
             raise NoSuchToy(
                 "No toy is known here yet.",
-                "Pair with one: `hushbear pair` (or `hushbear add LINK`).",
+                "Pair with one: `hushbear pair` (or `hushbear add LINK`, `hushbear join CODE`).",
             )
         names = ", ".join(toy.name for toy in toys)
         if name is None:
@@ -135,7 +160,7 @@ class KeyStore:
         family: Mapping[int, bytes] | None = None,
     ) -> Toy:  # fmt: skip
         """Remember a toy. The same key again only changes the name; a name taken is refused."""
-        with self._locked():
+        with locked(self.directory):
             toys = self.toys()
             known = next((toy for toy in toys if toy.key == key), None)
             name = self.check_free(name, known)
@@ -157,24 +182,26 @@ class KeyStore:
             )
         return name
 
-    def free_name(self) -> str:
-        """Return a name for a toy that nobody has named: bear, bear 2, ..."""
+    def free_name(self, name: str = "bear") -> str:
+        """Return a name for a toy that nobody has named here: bear, bear 2, ..."""
         taken = {toy.name.casefold() for toy in self.toys()}
-        names = itertools.chain(["bear"], (f"bear {n}" for n in itertools.count(2)))
+        names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
         return next(name for name in names if name not in taken)
 
     def unite(self, key: bytes, *, keep_name: bool) -> Toy:
         """Make one of the toy of that key and an older entry of the same family, if there is one.
         What remains has the older entry's id, and with `keep_name` its name; the older key goes.
         """
-        with self._locked():
+        with locked(self.directory):
             toys = self.toys()
             new = next(toy for toy in toys if toy.key == key)
             for old in toys:
                 if old is not new and old.family.items() & new.family.items():
                     name = old.name if keep_name else new.name
                     family = _newest({**old.family, **new.family})
-                    united = replace(new, name=name, id=old.id, family=family)
+                    united = replace(
+                        new, name=name, id=old.id, family=family, relatives=old.relatives
+                    )
                     self._write([united if toy is old else toy for toy in toys if toy is not new])
                     return united
         return new
@@ -184,7 +211,7 @@ class KeyStore:
         members: Mapping[bytes, str],
     ) -> None:  # fmt: skip
         """Add what the toy of that key has told of its family. What was known stays."""
-        with self._locked():
+        with locked(self.directory):
             toys = self.toys()
             for place, toy in enumerate(toys):
                 if toy.key == key:
@@ -196,69 +223,119 @@ class KeyStore:
                     )
             self._write(toys)
 
+    def join(self, toy: Toy) -> None:
+        """Remember a toy that this phone was invited to."""
+        with locked(self.directory):
+            self.check_free(toy.name)
+            self._write([*self.toys(), toy])
+
+    def leave(self, toy_id: bytes) -> None:
+        """Forget the toy with that id, if it is known."""
+        with locked(self.directory):
+            self._write([toy for toy in self.toys() if toy.id != toy_id])
+
+    def change(self, toy_id: bytes, change: Callable[[Toy], Toy]) -> None:
+        """Put what `change` returns in the place of the toy with that id, if it is known."""
+        with locked(self.directory):
+            self._write([change(toy) if toy.id == toy_id else toy for toy in self.toys()])
+
+    def learn_keys(self, toy_id: bytes, family: Mapping[int, bytes]) -> None:
+        """Add family keys that have come through the relay. What was known stays."""
+        self.change(toy_id, lambda toy: replace(toy, family=_newest({**family, **toy.family})))
+
     def remove(self, name: str) -> Toy:
         """Forget a toy and its key."""
-        with self._locked():
+        with locked(self.directory):
             gone = self.get(name)
             self._write([toy for toy in self.toys() if toy != gone])
         return gone
 
     def forget(self, key: bytes) -> None:
         """Forget the toy of that key, if it is known."""
-        with self._locked():
+        with locked(self.directory):
             self._write([toy for toy in self.toys() if toy.key != key])
-
-    def _check_private(self, status: os.stat_result) -> None:
-        if os.name != "posix":
-            return
-        if not stat.S_ISREG(status.st_mode):
-            raise KeysUnsafe(f"{self.path} is not a file.", "Move it away.")
-        if status.st_uid not in (os.getuid(), 0):
-            raise KeysUnsafe(
-                f"{self.path} belongs to another user.",
-                f"Move it away, or chown it to {os.getuid()}.",
-            )
-        if status.st_mode & 0o077:
-            raise KeysUnsafe(
-                f"{self.path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}), "
-                "so the keys in it may be known to them.",
-                f"If nobody else uses this computer: `chmod 600 {self.path}`; "
-                "otherwise run the toys' set-up again for new keys.",
-            )
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one process at a time change the file."""
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if os.name == "posix":
-                self.directory.chmod(0o700)
-            with open(self.directory / ".lock", "wb") as lock:
-                with contextlib.suppress(ImportError):
-                    import fcntl
-
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise FileProblem(
-                f"{self.directory} cannot be written: {error.strerror}.",
-                "Make room or mend its permissions, or set HUSHBEAR_CONFIG.",
-            ) from None
 
     def _write(self, toys: list[Toy]) -> None:
         rows = [
             {
                 "name": toy.name,
-                "key": encode_key(toy.key),
+                "key": toy.key and encode_key(toy.key),
                 "id": toy.id.hex(),
                 "sender": toy.sender and toy.sender.hex(),
                 "family": {str(epoch): encode_key(key) for epoch, key in toy.family.items()},
                 "members": {sender.hex(): name for sender, name in toy.members.items()},
+                "relatives": [
+                    {
+                        "name": each.name,
+                        "role": each.role.value,
+                        "sender": each.sender.hex(),
+                        "since": each.since,
+                        "mailbox": each.mailbox.hex(),
+                        "writer": each.writer.hex(),
+                        "secret": encode_key(each.secret),
+                    }
+                    for each in toy.relatives
+                ],
             }
             for toy in toys
         ]
         content = json.dumps({"version": VERSION, "toys": rows}, indent=1, ensure_ascii=False)
         write_private(self.path, content.encode() + b"\n")
+
+
+def read_private(path: Path, limit: int) -> bytes | None:
+    """Return up to `limit` bytes of a file that nobody else can read; None if it is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise KeysUnsafe(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        _check_private(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if os.name != "posix":
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise KeysUnsafe(f"{path} is not a file.", "Move it away.")
+    if status.st_uid not in (os.getuid(), 0):
+        raise KeysUnsafe(
+            f"{path} belongs to another user.",
+            f"Move it away, or chown it to {os.getuid()}.",
+        )
+    if status.st_mode & 0o077:
+        raise KeysUnsafe(
+            f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}), "
+            "so the keys in it may be known to them.",
+            f"If nobody else uses this computer: `chmod 600 {path}`; "
+            "otherwise run the toys' set-up again for new keys.",
+        )
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Let one process at a time change what is in a directory, which is made."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix":
+            directory.chmod(0o700)
+        with open(directory / ".lock", "wb") as lock:
+            with contextlib.suppress(ImportError):
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise FileProblem(
+            f"{directory} cannot be written: {error.strerror}.",
+            "Make room or mend its permissions, or set HUSHBEAR_CONFIG.",
+        ) from None
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -295,7 +372,7 @@ def _parse(content: bytes) -> list[Toy]:
     if len(content) > _SIZE_MAX:
         raise ValueError("too large")
     parsed: Any = json.loads(content)
-    parse_row = {1: _parse_row_1, VERSION: _parse_row}[parsed["version"]]
+    parse_row = {1: _parse_row_1, 2: _parse_row_2, VERSION: _parse_row}[parsed["version"]]
     return [parse_row(row) for row in parsed["toys"]]
 
 
@@ -305,14 +382,18 @@ def _parse_row_1(row: Any) -> Toy:
     return Toy(_parse_name(row["name"]), decode_key(row["key"]), _hex(row["sender"], _ID_SIZE))
 
 
+def _parse_row_2(row: Any) -> Toy:
+    return _parse_row({**row, "relatives": []})
+
+
 def _parse_row(row: Any) -> Toy:
     family = {int(epoch): decode_key(key) for epoch, key in row["family"].items()}
     if not all(0 < epoch < 1 << 32 for epoch in family):
         raise ValueError("impossible epoch")
-    sender = row["sender"]
+    sender, key = row["sender"], row["key"]
     return Toy(
         _parse_name(row["name"]),
-        decode_key(row["key"]),
+        None if key is None else decode_key(key),
         _hex(row["id"], _ID_SIZE),
         None if sender is None else _hex(sender, message.SENDER_SIZE),
         _newest(family),
@@ -320,6 +401,19 @@ def _parse_row(row: Any) -> Toy:
             _hex(member, message.SENDER_SIZE): printable(str(name))[:_MEMBER_NAME_MAX]
             for member, name in row["members"].items()
         },
+        tuple(_parse_relative(each) for each in row["relatives"]),
+    )
+
+
+def _parse_relative(row: Any) -> Relative:
+    return Relative(
+        printable(str(row["name"]))[:_MEMBER_NAME_MAX],
+        Role(row["role"]),
+        _hex(row["sender"], message.SENDER_SIZE),
+        int(row["since"]),
+        _hex(row["mailbox"], _RELAY_NAME_SIZE),
+        _hex(row["writer"], _RELAY_NAME_SIZE),
+        decode_key(row["secret"]),
     )
 
 
