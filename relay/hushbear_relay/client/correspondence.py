@@ -96,6 +96,12 @@ class Correspondence:
         self._ledger.keep(message, contact.mailbox, body)
         return message
 
+    async def put(self) -> Moved:
+        """Put what is to be sent, and look at nothing that has come. Raises as sync() does."""
+        moved = Moved()
+        await self._put_all(moved)
+        return moved
+
     async def sync(self, wait: int = 0) -> Moved:
         """Put what is to be sent and take in what has come; wait for that, if nothing has, so many
         seconds. Raises Unreachable or Refused; what was done until then stays done."""

@@ -86,6 +86,19 @@ class Ledger:
         rows = self._connection.execute("SELECT * FROM going ORDER BY since, rowid")
         return [Going(*row) for row in rows]
 
+    def knows(self, message: bytes) -> bool:
+        """Return whether an envelope of that id is kept, or was confirmed."""
+        row = self._connection.execute(
+            "SELECT 1 FROM going WHERE id = ? UNION SELECT 1 FROM told WHERE id = ?",
+            (message, message),
+        ).fetchone()
+        return row is not None
+
+    def forget(self, contact: bytes) -> None:
+        """Drop what is kept for a contact."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM going WHERE contact = ?", (contact,))
+
     def confirm(self, message: bytes, contact: bytes, kind: int, enough: int = 1) -> None:
         """A contact says, for the `enough`-th time or more, what became of an envelope to it: it
         need not be kept any longer."""
