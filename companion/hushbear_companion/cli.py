@@ -109,16 +109,23 @@ def send(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A WAV, FLAC or OGG of up to a minute.")
     ],
+    recipient: Annotated[
+        str | None,
+        typer.Option("--to", metavar="NAME", help="A relative, by the relay; else the toy."),
+    ] = None,
     toy: ToyOption = None,
     radio: RadioOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a recording to the toy, and with it what was approved."""
+    """Send a recording to the toy, and with it what was approved; or to a relative."""
     from . import message
     from .outbox import Outbox
 
     to = KeyStore().get(toy)
     output = output_for(as_json)
+    if to.key is None or (recipient or "toy").casefold() != "toy":
+        cli_relatives.send_far(to, file, recipient, output)
+        return
     outbox = Outbox()
     draft = outbox.draft(to, file)
     seconds = draft.seconds
@@ -388,6 +395,7 @@ for _command in (
     *(cli_inbox.seal, cli_inbox.receive, cli_inbox.inbox, cli_inbox.play, cli_inbox.approve),
     *(cli_inbox.refuse, cli_inbox.deliver),
     *(cli_relatives.relay, cli_relatives.invite, cli_relatives.join, cli_relatives.family),
+    *(cli_relatives.remove, cli_relatives.run),
     *(cli_family.pair, cli_family.phones, cli_family.rename, cli_family.revoke),
 ):
     app.command()(_command)

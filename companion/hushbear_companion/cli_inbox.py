@@ -4,6 +4,7 @@ files in, hear them, let them through or not, and bring them to the toy."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,7 +118,8 @@ def inbox(
 ) -> None:
     """Show the messages that other members have sent to the toy and that it does not have yet."""
     from .inbox import Inbox, State
-    from .output import when
+    from .output import iso, when
+    from .received import received
 
     to = KeyStore().get(toy)
     states = () if everything else (State.WAITING, State.APPROVED)
@@ -125,11 +127,21 @@ def inbox(
         found = box.messages(*states)
         due = _due(box, to)
         standing = box.standing()
+    here = received(to)
     output = output_for(as_json)
     values = {
         "toy": to.name,
         "messages": [message_values(to, each, due) for each in found],
         "always": [member_values(to, sender) for sender in standing],
+        "received": [
+            {
+                "id": each.header.id.hex(),
+                **_from_values(to, each.header.sender),
+                "seconds": round(each.seconds, 2),
+                "time": iso(_moment(each.header.time)),
+            }
+            for each in here
+        ],
     }
     if found or as_json:
         output.table(
@@ -148,6 +160,12 @@ def inbox(
         )
     else:
         output.line(f"Nothing waits for {to.name}.")
+    for each in here:
+        who = _from_values(to, each.header.sender)
+        output.line(
+            f"{each.header.id.hex()[:8]} for you, from {who['name'] or who['from']}, "
+            f"{each.seconds:.1f} s"
+        )
     if standing:
         names = ", ".join(member_name(to, sender) for sender in standing)
         output.line(f"Approved always: {names}")
@@ -161,11 +179,13 @@ def play(
     toy: ToyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hear a message of the inbox on this computer."""
+    """Hear a message of the inbox, or one for you, on this computer."""
     from . import message, player, sealing
     from .inbox import Inbox
 
     to = KeyStore().get(toy)
+    if _play_received(to, message_id, out, output_for(as_json)):
+        return
     with Inbox(to.id) as box:
         incoming = box.find(message_id)
         content = box.sealed(incoming.id)
@@ -186,6 +206,44 @@ def play(
         },
         *([] if out is None else [f"{out} ({who})"]),
     )
+
+
+def _play_received(to: Toy, text: str, out: Path | None, output: Output) -> bool:
+    """Play what has come for this phone itself, if `text` begins the id of one such message."""
+    from . import message, player, sealing
+    from .received import received
+
+    begins = text.lower()
+    found = [each for each in received(to) if each.header.id.hex().startswith(begins)]
+    if len(found) != 1 or not begins:
+        return False
+    (each,) = found
+    _, blocks = sealing.unseal(_read(each.path), to.family)
+    who = _from_values(to, each.header.sender)
+    line = f"{who['name'] or who['from']}, {each.seconds:.1f} s"
+    if out is None:
+        output.waiting(f"Playing: {line}")
+        player.play(blocks)
+    else:
+        _write(out, message.to_wav(blocks))
+    output.result(
+        {
+            "toy": to.name,
+            "id": each.header.id.hex(),
+            **who,
+            "seconds": round(each.seconds, 2),
+            "file": None if out is None else str(out),
+        },
+        *([] if out is None else [f"{out} ({line})"]),
+    )
+    return True
+
+
+def _from_values(to: Toy, sender: bytes) -> dict[str, str | None]:
+    """Return the keys of who has sent something for this phone: a member, or the toy's child."""
+    if any(sender):
+        return member_values(to, sender, "from")
+    return {"from": "toy", "name": to.name}
 
 
 def approve(
@@ -347,6 +405,10 @@ def _approval_lines(
         yield f"What {member_name(to, trusted)} sends needs no approval any more."
     if asked is not None:
         yield f"What {member_name(to, asked)} sends waits again."
+
+
+def _moment(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def _epoch(to: Toy) -> int:

@@ -6,20 +6,33 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import mailboxes
 from .cli_family import host_name
-from .command import JsonOption, ToyOption, link_key, output_for
-from .errors import HushbearError, NoFamily, UsageError
-from .keystore import KeyStore, Relative, Toy
+from .command import JsonOption, RadioOption, ToyOption, link_key, output_for
+from .errors import (
+    HushbearError,
+    NoFamily,
+    NoToyInSight,
+    NotThisToy,
+    RelayRefused,
+    RelayUnreachable,
+    UsageError,
+)
+from .keystore import KeyStore, Relative, Role, Toy
 from .relay_problems import check_installed, relay_at
 
 if TYPE_CHECKING:
+    from .carrier import Carrier
     from .invitation import Code
+    from .output import Output
+    from .post import Post
 
 
 def relay(
@@ -89,6 +102,7 @@ def invite(
     relative = asyncio.run(work())
 
     store.change(to.id, lambda known: replace(known, relatives=(*known.relatives, relative)))
+    _make_mailbox(store, store.get(to.name), output)
     output.result(
         {"toy": to.name, **relative_values(relative)},
         f"{name} belongs to the family of {to.name} now.",
@@ -132,11 +146,200 @@ def join(
             store.leave(toy_id)
         raise
     (toy,) = kept
+    _make_mailbox(store, toy, output)
     output.result(
         {"toy": toy.name, "phone": called, **relative_values(toy.relatives[0])},
         f"You belong to the family of {toy.name} now, as {called}; "
         f"{toy.relatives[0].name} has invited you.",
     )
+
+
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `hushbear family` shows it.")],
+    toy: ToyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a relative write and hear no more, from now on."""
+    from .inbox import Inbox
+
+    store = KeyStore()
+    to = store.get(toy)
+    output = output_for(as_json)
+    gone = find_relative(to, name)
+    store.change(
+        to.id,
+        lambda known: replace(
+            known, relatives=tuple(each for each in known.relatives if each != gone)
+        ),
+    )
+    with Inbox(to.id) as box:
+        box.ask_again(gone.sender)
+    told = True
+    try:
+        _with_post(store, to, lambda post: _shut_out(post, gone))
+    except HushbearError as error:
+        told = False
+        output.waiting(f"{error} The relay is told when it is there.")
+    output.result(
+        {"toy": to.name, **relative_values(gone), "told": told},
+        f"{gone.name} is removed"
+        + (": the relay takes nothing from there any more." if told else ", and heard no more."),
+    )
+
+
+def _make_mailbox(store: KeyStore, toy: Toy, output: Output) -> None:
+    """Have the relay take what the other one sends; else `run` does that later."""
+    try:
+        _with_post(store, toy, lambda post: post.admit())
+    except HushbearError as error:
+        output.waiting(f"{error} `hushbear run` makes up for it.")
+
+
+async def _shut_out(post: Post, gone: Relative) -> None:
+    post.forget(gone)
+    await post.admit()
+
+
+def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None:
+    """Send a recording through the relay: to a relative by name, or to a toy that is far away."""
+    import time
+
+    from . import audio, message, sealing
+    from .post import Kind
+
+    if recipient is None or recipient.casefold() == "toy":
+        kind, name = Kind.FOR_TOY, to.name
+        relative = next((each for each in to.relatives if each.role is Role.PARENT), None)
+        if relative is None:
+            raise NoFamily("Nobody here brings messages to the toy.", "Join again by a new code.")
+    else:
+        kind, relative = Kind.FOR_YOU, find_relative(to, recipient)
+        name = relative.name
+    if to.sender is None or not to.family:
+        raise NoFamily("This phone has no key of the family yet.")
+    check_installed()
+    blocks = audio.blocks_from_file(file)
+    epoch = max(to.family)
+    now = message.timestamp(time.time())
+    header = message.Header(message.new_id(), to.sender, now, epoch)
+    content = sealing.seal(header, blocks, to.family[epoch])
+
+    async def work(post: Post) -> None:
+        post.send(relative, kind, content, header.id)
+        await post.put()
+
+    at_relay = True
+    try:
+        _with_post(KeyStore(), to, work)
+    except (RelayUnreachable, RelayRefused) as error:
+        at_relay = False
+        output.waiting(f"{error} The message is kept: `hushbear run` sends it.")
+    seconds = message.duration(len(content))
+    output.result(
+        {
+            "toy": to.name,
+            "to": name,
+            "file": str(file),
+            "id": header.id.hex(),
+            "size": len(content),
+            "seconds": round(seconds, 2),
+            "at_relay": at_relay,
+        },
+        f"On its way to {name}: {seconds:.1f} s, message {header.id.hex()[:8]}.",
+    )
+
+
+def run(
+    once: Annotated[
+        bool, typer.Option("--once", help="Do what is to be done now, and end.")
+    ] = False,
+    on_message: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Run this for each message that comes."),
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the child's messages go as WAV.")
+    ] = None,
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep messages moving between relay, this phone and the toy, until it is stopped."""
+    check_installed()
+    from .carrier import Carrier, run_all
+    from .keystore import data_directory
+
+    store = KeyStore()
+    uses = mailboxes.get()
+    output = output_for(as_json)
+    toys = [store.get(toy)] if toy or not store.toys() else store.toys()
+    carriers = [
+        Carrier(
+            store, each, uses, radio, output,
+            answers or data_directory() / each.id.hex() / "answers", on_message,
+        )
+        for each in toys
+    ]  # fmt: skip
+    if not once:
+        asyncio.run(run_all(carriers, output.waiting))
+        return
+    done = [asyncio.run(_once(carrier)) for carrier in carriers]
+    failed = [error for each in done for error in each.pop("errors")]
+    from .output import error_values
+
+    output.result(
+        {
+            "toys": [
+                {"toy": each.name, **values} for each, values in zip(toys, done, strict=True)
+            ],
+            "failed": [error_values(error) for error in failed],
+        },
+        *(f"hushbear: {error}" for error in failed),
+    )
+    serious = [error for error in failed if not isinstance(error, NoToyInSight | NotThisToy)]
+    if serious:
+        raise typer.Exit(serious[0].exit_code)
+
+
+async def _once(carrier: Carrier) -> dict[str, Any]:
+    """From the relay, to the toy and back, and to the relay."""
+    errors: list[HushbearError] = []
+    arrivals, put, visit = [], 0, None
+    for step in ("relay", "toy", "relay"):
+        try:
+            if step == "toy":
+                visit = await carrier.visit()
+                errors += visit.failed
+                continue
+            synced = await carrier.exchange()
+        except HushbearError as error:
+            errors.append(error)
+            continue
+        arrivals += synced.arrivals
+        put += synced.moved.put
+        errors += [error for _, error in (*synced.refused, *synced.waiting)]
+    return {
+        "arrived": [each.header.id.hex() for each in arrivals],
+        "delivered": [each.id.hex() for each in visit.delivered.delivered] if visit else [],
+        "fetched": [header.id.hex() for header, _ in visit.fetched] if visit else [],
+        "put": put,
+        "errors": errors,
+    }
+
+
+def _with_post(store: KeyStore, toy: Toy, work: Callable[[Post], Awaitable[None]]) -> None:
+    """Do something with a toy's post; raises RelayUnreachable and RelayRefused."""
+    check_installed()
+    from .post import open_post
+
+    uses = mailboxes.get()
+
+    async def open_and_work() -> None:
+        async with relay_at(uses.url) as there:
+            with open_post(store, toy, there, uses) as post:
+                await work(post)
+
+    asyncio.run(open_and_work())
 
 
 def family(toy: ToyOption = None, as_json: JsonOption = False) -> None:
