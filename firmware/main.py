@@ -1,25 +1,47 @@
-# Runs after boot.py: the board and the app, or the hand program, joined.
+# Runs after boot.py: the board and the app, or the hand program, joined. A locked toy never leaves
+# it for the REPL.
 
-import gc
+import micropython
 
-import board
+micropython.kbd_intr(-1)  # each file begins with Ctrl-C on
+try:
+    import board
 
-if board.safe_mode:
-    print("Hushbear: safe mode, the app is not started")
-else:
-    gc.threshold(2048)  # what loading leaves behind goes at once, and the heap stays in one piece
+    if not board.locked:
+        micropython.kbd_intr(3)
 
-    try:
-        from hushbear.audio import Buffers
+    if board.safe_mode:
+        print("Hushbear: safe mode, the app is not started")
+    else:
+        import gc
 
-        buffers = Buffers()
+        gc.threshold(
+            2048
+        )  # what loading leaves behind goes at once, and the heap stays in one piece
 
-        if board.mode:
-            from hushbear import hand as program
-        else:
-            from hushbear import app as program
-    except Exception:
-        board.light().blink()  # a module is missing, or for another MicroPython
+        try:
+            from hushbear.audio import Buffers
+
+            buffers = Buffers()
+
+            if board.mode:
+                from hushbear import hand as program
+            else:
+                from hushbear import app as program
+        except Exception:
+            board.light().blink()  # a module is missing, or for another MicroPython
+            raise
+
+        program.run(board, buffers)
+except BaseException as error:
+    if not board.locked:
         raise
+    import time
 
-    program.run(board, buffers)
+    print(repr(error))
+    time.sleep_ms(30000)
+
+if board.locked:
+    import machine
+
+    machine.reset()

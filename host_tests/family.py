@@ -62,7 +62,7 @@ def firmware_with(defect: str) -> str:
 import gc
 import machine
 import board
-board.safe_mode = board.mode = False
+board.safe_mode = board.mode = board.locked = False
 gc.threshold(2048)
 {defect}
 exec(open("/firmware/main.py").read())

@@ -220,7 +220,7 @@ def test_a_power_cut_loses_no_message_that_may_stay(target: Target) -> None:
 # The app's hour takes 36 s here, and its ten seconds a tenth of one.
 FAST = """
 import board, gc, time
-board.safe_mode = False
+board.safe_mode = board.locked = False
 gc.threshold(2048)
 from hushbear.audio import Buffers
 buffers = Buffers()

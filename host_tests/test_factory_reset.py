@@ -74,6 +74,7 @@ print("found", found)
 
 FAILS = """
 exec(open("/firmware/boot.py").read())
+import board
 if board.mode:
     from hushbear.hand import erase
     def fails(feed):

@@ -337,6 +337,7 @@ async def test_a_phone_that_opens_the_session_and_waits_is_cut_off(virtual_toy: 
 # The firmware, with a defect in the hand program only
 WITH = """
 exec(open("/firmware/boot.py").read())
+import board
 if board.mode:
     import hushbear.link
     import hushbear.{module} as module

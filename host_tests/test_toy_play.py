@@ -104,7 +104,7 @@ async def scribble():
                 await asyncio.sleep_ms(150)
 """
     main = (
-        "import board, gc\nboard.safe_mode = False\ngc.threshold(2048)\n"
+        "import board, gc\nboard.safe_mode = board.locked = False\ngc.threshold(2048)\n"
         "from hushbear.audio import Buffers\nbuffers = Buffers()\n"
         "from hushbear import app, crashlog\n" + writer + "import asyncio\n"
         "toy = app.App(board, buffers, crashlog.CrashLog())\n"

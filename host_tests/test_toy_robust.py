@@ -21,7 +21,7 @@ VOICE = speech(1.2, 5)
 # The firmware with a defect, put in before it runs
 WITH = """
 import board
-board.safe_mode = board.mode = False
+board.safe_mode = board.mode = board.locked = False
 {defect}
 exec(open("/firmware/main.py").read())
 """
