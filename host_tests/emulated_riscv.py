@@ -55,11 +55,17 @@ class NVS:
     def set_blob(self, key, value):
         with open(self._path + key, "wb") as file:
             file.write(value)
+    def set_i32(self, key, value):
+        self.set_blob(key, b"%d" % value)
     def commit(self):
         pass
 
+class Partition:
+    pass
+
 class esp32:
     NVS = NVS
+    Partition = Partition
 
 class BLE:
     def active(self, on):

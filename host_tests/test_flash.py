@@ -46,8 +46,13 @@ class NVS:
     def set_blob(self, key, value):
         with open(self._path + key, "wb") as file:
             file.write(value)
+    def set_i32(self, key, value):
+        self.set_blob(key, b"%d" % value)
     def commit(self):
         pass
+
+class Partition:
+    pass
 """
 
 
@@ -128,6 +133,11 @@ class Board:
     def keys(self) -> list[bytes]:
         blobs = {path.suffix[1:]: path.read_bytes() for path in self.nvs.iterdir()}
         return list(key_set.newest(blobs).psks.values())
+
+    @property
+    def locked(self) -> bool:
+        flag = self.nvs / "hushbear.locked"
+        return flag.exists() and flag.read_text() == "1"
 
     def calls(self) -> list[str]:
         """Return the commands since the last time."""
@@ -300,6 +310,54 @@ def test_an_update_of_a_toy_without_a_key_makes_one(toy: Board) -> None:
         path.unlink()
     assert "hushbear://toy/" in toy.flashed("--update")
     assert len(toy.keys) == 1
+
+
+# The lock
+
+
+def test_a_toy_is_locked_last_when_its_key_was_shown(board: Board) -> None:
+    printed = board.flashed("--image", "esp32.bin", "--lock")
+    assert board.complete()
+    assert board.locked
+    assert len(board.keys) == 1
+    assert printed.index("hushbear://toy/") < printed.index("It is locked")
+    assert "record paw" in printed
+    assert [call.split()[:3] for call in board.calls()[-2:]] == [
+        ["mpremote", "exec", "from"],
+        ["mpremote", "reset"],
+    ]
+
+
+def test_a_toy_is_locked_later(toy: Board) -> None:
+    assert not toy.locked
+    keys = toy.keys
+    toy.flashed("--update", "--lock")
+    assert toy.locked
+    assert toy.keys == keys
+    assert not [call for call in toy.calls() if " cp " in call]
+
+
+def test_what_locks_is_printed_by_a_dry_run(board: Board) -> None:
+    printed = board.flashed("--image", "esp32.bin", "--lock", "--dry-run")
+    assert "mpremote connect" in printed
+    assert "lock.lock()" in printed
+    assert "It is locked" not in printed
+    assert not board.locked
+
+
+def test_a_lock_that_did_not_close_is_told(toy: Board) -> None:
+    toy.fail("mpremote exec from hushbear import lock", "OSError: [Errno 5] EIO")
+    assert "It is not locked: give --update --lock then" in toy.refused("--update", "--lock")
+    assert not toy.locked
+
+
+def test_an_update_of_a_locked_toy_says_how_to_open_it(toy: Board) -> None:
+    toy.fail("mpremote exec import sys", "mpremote: could not enter raw repl")
+    line = toy.refused("--update")
+    assert "if the toy is locked, switch it on with the record paw held" in line
+    assert "erases its keys" in line
+    assert "pair its phones again" in line
+    assert toy.complete()
 
 
 # What can go wrong: one line, nothing worse than before, and the next run mends it
@@ -557,7 +615,7 @@ def test_a_missing_tool_is_named(board: Board) -> None:
 
 def test_help_says_what_each_option_is(board: Board) -> None:
     printed = board.run("--help").stdout
-    for option in ("--board", "--image", "--update", "--dry-run"):
+    for option in ("--board", "--image", "--update", "--lock", "--dry-run"):
         assert option in printed
 
 

@@ -127,6 +127,8 @@ def test_what_is_flashed_runs_and_is_updated_in_place(
     assert "verified" in printed
     assert "hushbear://" not in printed
     assert board.run("import os; print('board.py' in os.listdir('/'))").strip() == "False"
+    assert "It is locked" in board.flash("--lock")
+    assert board.run("print(open('/nvs/hushbear.locked').read())").strip() == "1"
 
 
 @pytest.fixture

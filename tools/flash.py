@@ -36,6 +36,7 @@ PATIENCE = 20  # seconds that a board has to start, and to make its file system 
 # A toy that knows a phone already keeps its keys; else it gets one.
 FIRST_KEY = "from hushbear import keys, setup; keys.Keys().psks() or setup.add_phone()"
 NEW_KEY = "from hushbear import setup; setup.add_phone()"
+LOCK = "from hushbear import lock; lock.lock()"
 ABOUT = "import sys; print(sys.implementation)"
 LIBRARY = """\
 try:
@@ -44,6 +45,12 @@ try:
 except Exception:
     print("none")
 """
+LOCKED = """
+It is locked: who plugs a cable in gets no prompt. The chip's own loader still reads and writes the
+flash, keys included, unless the image is the one of board/secure.md.
+To update it, or to look into it, switch it on with the record paw held until the light has
+blinked fast for 10 s. That erases its keys, so pair its phones again afterwards. Or run this
+without --update, which erases everything."""
 FROZEN = "hushbear/__init__.py"  # its __file__ in an image that has it
 
 
@@ -341,6 +348,14 @@ class Flasher:
         show(toy)
         print("\nThis is the key. Whoever has it can talk to the toy; it is not shown again.")
 
+    def lock(self) -> None:
+        """Close the REPL, from the next start on."""
+        say("locking it")
+        try:
+            self.do.mpremote("exec", LOCK)
+        except Problem as error:
+            raise Problem(f"{error}. It is not locked: give --update --lock then") from None
+
     def restart(self) -> None:
         self.do.mpremote("reset")
 
@@ -381,10 +396,14 @@ def flash(options: argparse.Namespace, stage: Path) -> None:
     flasher.check_micropython()
     flasher.copy()
     flasher.add_key(options.update)
+    if options.lock:
+        flasher.lock()
     flasher.restart()
     if options.dry_run:
         return
     say("done; the toy starts now")
+    if options.lock:
+        print(LOCKED)
     if not options.update:
         print(
             "\nNext, on the phone's side:\n"
@@ -415,6 +434,12 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="LANGUAGE[,…]",
         help="what it speaks, first the one to begin with: languages (which takes espeak-ng), or"
         f" files of tools/voice; default: {flash_voice.DEFAULT}, and as it is with --update",
+    )
+    parser.add_argument(
+        "--lock",
+        action="store_true",
+        help="close the toy's REPL; to open it again costs the keys (hold the record paw at"
+        " power-up for 10 s), or everything (flash it without --update)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print each command, and touch no board"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Put Hushbear onto a board, from an empty chip to a toy with a key:
 #
-#   tools/flash.sh PORT [--board NAME] [--image FILE] [--language LANGUAGE[,…]] [--update] [--dry-run]
+#   tools/flash.sh PORT [--board NAME] [--image FILE] [--language LANGUAGE[,…]] [--update]
+#                     [--lock] [--dry-run]
 #
 # --help says what each is. Run it again after any failure: it mends what was left half done.
 

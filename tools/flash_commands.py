@@ -112,7 +112,9 @@ def explain(tool: str, said: str, port: str, board: str) -> str:
         ),
         (
             r"could not enter raw repl|timeout waiting|could not exec|raw paste",
-            "the board's console does not answer: press its EN or RST button and run this again",
+            "the board's console does not answer: press its EN or RST button and run this again;"
+            " if the toy is locked, switch it on with the record paw held until the light has"
+            " blinked fast for 10 s, which erases its keys, and pair its phones again afterwards",
         ),
         (
             r"[Ss]erial noise|Checksum error|[Ii]nvalid packet|Packet content transfer",
