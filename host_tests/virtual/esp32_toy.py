@@ -107,6 +107,15 @@ class Esp32Toy(Body):
             raise ToyError(f"the snippet failed on the toy:\n{(output + failure).decode()}")
         return output.decode(errors="replace").replace("\r\n", "\n")
 
+    def type(self, keys: bytes) -> None:
+        """Type on the console, whatever runs there."""
+        self._ports["console"].sendall(keys)
+
+    @property
+    def prompted(self) -> bool:
+        """Whether the console has said a prompt since the power came on."""
+        return b">>>" in self._heard or _PROMPT in self._heard
+
     async def _expect(self, mark: bytes) -> bytes:
         """Return what the console says from now on up to a mark, and take it away."""
         while (at := self._heard.find(mark)) < 0:
