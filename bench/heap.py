@@ -40,7 +40,7 @@ PEAK = Figure(
     "heap, in use",
     "kB",
     f"the most that is left after a collection, looked at every {SAMPLE_S} s of the day in"
-    f" {ROOM} kB; up to 4 kB of it belong to the virtual peripherals, which have these on top",
+    f" {ROOM} kB; up to 5.5 kB of it belong to the virtual peripherals, which have these on top",
 )
 FIGURES = [SMALLEST, PEAK]
 

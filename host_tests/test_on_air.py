@@ -67,7 +67,7 @@ async def test_a_stranger_is_refused_whatever_it_tries(home: MakeHome) -> None:
     async with home() as family:
         outcomes = [outcome async for outcome in Stranger(family.device()).attempts()]
         assert [o.attempt for o in outcomes if not o.refused] == []
-        assert len(outcomes) == 5
+        assert len(outcomes) == 8
         with pytest.raises(errors.NotThisToy):
             await family.phone(key=bytes(range(32))).connect()
         async with family.phone() as phone:

@@ -1,5 +1,6 @@
 """Stand-in for `esp32`: NVS, kept by the host, its partition, and the one of the file system."""
 
+import gc
 import struct
 from micropython import const
 
@@ -46,7 +47,7 @@ class NVS:
         answer = bus.call(bus.SYS, bus.NVS, bytes((verb, kind)) + names + bytes(value))
         if answer[0]:
             _fail(answer[0])
-        return answer[1:]
+        return memoryview(answer)[1:]
 
     def set_i32(self, key, value):
         self._call(_SET, _I32, key, struct.pack("<i", value))
@@ -62,6 +63,7 @@ class NVS:
         self._call(_SET, _BLOB, key, value)
 
     def get_blob(self, key, buffer):
+        gc.collect()  # a chip needs no memory for this, and its heap need not be in one piece
         value = self._call(_GET, _BLOB, key)
         if len(value) > len(buffer):
             _fail(0x0C)

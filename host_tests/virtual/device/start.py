@@ -30,8 +30,8 @@ import vfs  # noqa: E402
 
 # Bytes for what stand-ins allocate later and a chip has in C or in its peripherals: pins and the
 # radio's tables (1 kB), AES's expanded keys (300 bytes each), frames of the bus on their way (half
-# a kilobyte of a notification in three copies).
-_STAND_INS = 4096
+# a kilobyte of a notification in three copies), the toy's keys from NVS (1.3 kB in two copies).
+_STAND_INS = 5632
 
 
 def _mount():
