@@ -15,9 +15,8 @@ try:
     else:
         import gc
 
-        gc.threshold(
-            2048
-        )  # what loading leaves behind goes at once, and the heap stays in one piece
+        # What loading leaves behind goes at once, and the heap stays in one piece.
+        gc.threshold(2048)
 
         try:
             from hushbear.audio import Buffers
