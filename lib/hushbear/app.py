@@ -160,14 +160,11 @@ class App:
     async def _say(self, prompt, notes):
         """Say a prompt, or sound `notes` where it cannot be said."""
         volume = self._settings.effective_volume(self._clock)
-        voice = once("hushbear.audio.voice").Voice(self._settings.voice, self.crashlog.write)
-        if volume and voice.open(prompt):
-            try:
-                await self._speaker.play(voice, volume, self._interrupted)
-            except Unreadable as error:
-                self.crashlog.write(error)
-            finally:
-                voice.close()
+        log = self.crashlog.write
+        voice = once("hushbear.audio.voice")
+        source = voice.Voice(self._settings.voice, log)
+        if volume and source.open(prompt):
+            await voice.play(source, self._speaker, volume, self._interrupted, log)
         else:
             await self._sound(notes)
 

@@ -4,7 +4,8 @@
     .open(name)                a source for Speaker.play, or for readinto(256-byte block), and
                                close(); None where the prompt is missing or damaged, which the log
                                says
-    .say(name, speaker, volume, interrupted)    opens, plays and closes; returns whether to the end
+    .say(name, speaker, volume, interrupted)    opens and plays; returns whether to the end
+    play(source, speaker, volume, interrupted, log)    plays and closes; returns whether to the end
 
 "/voice" is the language that was flashed first, and stands in where the file asked for cannot be
 opened. A prompt is compared with its CRC before it is said, so a damaged file is silence, not
@@ -56,10 +57,14 @@ class Voice:
     async def say(self, name, speaker, volume, interrupted):
         if self.open(name) is None:
             return False
-        try:
-            return await speaker.play(self, volume, interrupted)
-        except Unreadable as error:
-            self._log(error)
-            return False
-        finally:
-            self.close()
+        return await play(self, speaker, volume, interrupted, self._log)
+
+
+async def play(source, speaker, volume, interrupted, log):
+    try:
+        return await speaker.play(source, volume, interrupted)
+    except Unreadable as error:
+        log(error)
+        return False
+    finally:
+        source.close()

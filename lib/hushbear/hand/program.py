@@ -18,8 +18,8 @@ import time
 
 from hushbear import leds, mode, spoken_name
 from hushbear.audio import POLL_MS, tones
-from hushbear.audio.speaker import Speaker, Unreadable
-from hushbear.audio.voice import Voice
+from hushbear.audio.speaker import Speaker
+from hushbear.audio.voice import Voice, play
 from hushbear.clock import Clock
 from hushbear.family import Family
 from hushbear.family_wire import SLOTS
@@ -118,7 +118,10 @@ class Program:
         if self._voice.open(name) is None:
             await self._speaker.sound(otherwise, self._volume)
             return not interrupted()
-        return await self._voice.say(name, self._speaker, self._volume, interrupted)
+        return await self._play(self._voice, interrupted)
+
+    async def _play(self, source, interrupted):
+        return await play(source, self._speaker, self._volume, interrupted, self._log)
 
     # Erasing
 
@@ -195,15 +198,8 @@ class Program:
                     return
 
     async def _say_own_name(self):
-        if not spoken_name.size():
-            return
-        name = spoken_name.Name()
-        try:
-            await self._speaker.play(name, self._volume, self._disturbed)
-        except Unreadable as error:
-            self._log(error)
-        finally:
-            name.close()
+        if spoken_name.size():
+            await self._play(spoken_name.Name(), self._disturbed)
 
     def _disturbed(self):
         self._look()
