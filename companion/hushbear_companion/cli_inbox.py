@@ -180,7 +180,7 @@ def play(
     as_json: JsonOption = False,
 ) -> None:
     """Hear a message of the inbox, or one for you, on this computer."""
-    from . import message, player, sealing
+    from . import sealing
     from .inbox import Inbox
 
     to = KeyStore().get(toy)
@@ -191,26 +191,31 @@ def play(
         content = box.sealed(incoming.id)
         due = _due(box, to)
     _, blocks = sealing.unseal(content, to.family)
-    output = output_for(as_json)
     who = f"{member_name(to, incoming.sender)}, {incoming.seconds:.1f} s"
+    values = {"toy": to.name, **message_values(to, incoming, due)}
+    _hear(blocks, who, values, out, output_for(as_json))
+
+
+def _hear(
+    blocks: bytes, who: str, values: dict[str, Any], out: Path | None, output: Output
+) -> None:
+    """Play blocks, or write them to `out`, and say what they were."""
+    from . import message, player
+
     if out is None:
         output.waiting(f"Playing: {who}")
         player.play(blocks)
     else:
         _write(out, message.to_wav(blocks))
     output.result(
-        {
-            "toy": to.name,
-            **message_values(to, incoming, due),
-            "file": None if out is None else str(out),
-        },
+        {**values, "file": None if out is None else str(out)},
         *([] if out is None else [f"{out} ({who})"]),
     )
 
 
 def _play_received(to: Toy, text: str, out: Path | None, output: Output) -> bool:
     """Play what has come for this phone itself, if `text` begins the id of one such message."""
-    from . import message, player, sealing
+    from . import sealing
     from .received import received
 
     begins = text.lower()
@@ -221,21 +226,8 @@ def _play_received(to: Toy, text: str, out: Path | None, output: Output) -> bool
     _, blocks = sealing.unseal(_read(each.path), to.family)
     who = _from_values(to, each.header.sender)
     line = f"{who['name'] or who['from']}, {each.seconds:.1f} s"
-    if out is None:
-        output.waiting(f"Playing: {line}")
-        player.play(blocks)
-    else:
-        _write(out, message.to_wav(blocks))
-    output.result(
-        {
-            "toy": to.name,
-            "id": each.header.id.hex(),
-            **who,
-            "seconds": round(each.seconds, 2),
-            "file": None if out is None else str(out),
-        },
-        *([] if out is None else [f"{out} ({line})"]),
-    )
+    values = {"toy": to.name, "id": each.header.id.hex(), **who}
+    _hear(blocks, line, {**values, "seconds": round(each.seconds, 2)}, out, output)
     return True
 
 
