@@ -280,6 +280,8 @@ class Link:
 
     async def run(self) -> None:
         try:
+            if not await self.greeting():
+                return
             self.noise.start_handshake()
             self.noise.read_message(await self.frame())
             await self.put(self.noise.write_message())
@@ -290,6 +292,10 @@ class Link:
             pass
         finally:
             self.drop()
+
+    async def greeting(self) -> bool:
+        """What comes before the handshake; return whether the phone may go on."""
+        return True
 
     async def handle(self, kind: int, tag: int, body: bytes) -> None:
         if kind == wire.DATA:

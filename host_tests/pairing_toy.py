@@ -13,11 +13,9 @@ import hashlib
 import os
 import struct
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from noise.exceptions import NoiseInvalidMessage
 
 from host_tests.companion_toy import Air, Link, Refused, Toy
 from hushbear import family_wire, pairing_wire, wire
@@ -63,20 +61,6 @@ class PairingLink(Link):
     """One attempt."""
 
     toy: OpenToy
-
-    async def run(self) -> None:
-        try:
-            if await self.greeting():
-                self.noise.start_handshake()
-                self.noise.read_message(await self.frame())
-                await self.put(self.noise.write_message())
-                while True:
-                    record = bytes(self.noise.decrypt(await self.frame()))
-                    await self.handle(record[0], record[1], record[2:])
-        except (InvalidTag, NoiseInvalidMessage, asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.drop()
 
     async def greeting(self) -> bool:
         hello = await self.frame()
