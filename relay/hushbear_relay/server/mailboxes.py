@@ -32,6 +32,9 @@ class Entry:
     expires: int
 
 
+_ENTRY = tuple(messages.c[field.name] for field in dataclasses.fields(Entry))
+
+
 @dataclasses.dataclass(frozen=True)
 class State:
     """A mailbox as its owner sees it."""
@@ -259,14 +262,7 @@ def listing(
     """Return up to `limit` messages above a position, oldest first, and the digest of who may
     write here (see names.digest_of)."""
     rows = connection.execute(
-        sa.select(
-            messages.c.id,
-            messages.c.member,
-            messages.c.size,
-            messages.c.position,
-            messages.c.received,
-            messages.c.expires,
-        )
+        sa.select(*_ENTRY)
         .where(
             messages.c.mailbox == mailbox,
             messages.c.position > after,
@@ -296,14 +292,9 @@ def look(
 ) -> Entry:
     """Return a message's entry to the owner, or to the member who wrote it."""
     row = connection.execute(
-        sa.select(
-            messages.c.id,
-            messages.c.member,
-            messages.c.size,
-            messages.c.position,
-            messages.c.received,
-            messages.c.expires,
-        ).where(messages.c.mailbox == mailbox, messages.c.id == message, messages.c.expires > now)
+        sa.select(*_ENTRY).where(
+            messages.c.mailbox == mailbox, messages.c.id == message, messages.c.expires > now
+        )
     ).one_or_none()
     if row is None or (signed.mailbox != mailbox and row.member != signed.member(mailbox)):
         raise Refused(Problem.NOT_FOUND)
