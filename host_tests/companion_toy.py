@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import struct
 import zlib
@@ -83,6 +84,7 @@ class Toy:
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.boxes: dict[int, list[Stored]] = {wire.INBOX: [], wire.OUTBOX: []}
+        self.sequences = itertools.count(1)  # over both boxes
         self.parts: dict[bytes, bytearray] = {}
         self.room = 1 << 20
         self.settings = SETTINGS
@@ -100,7 +102,7 @@ class Toy:
 
     def record(self, content: bytes) -> None:
         """The child has recorded a message."""
-        self.boxes[wire.OUTBOX].append(Stored(len(self.boxes[wire.OUTBOX]) + 1, content))
+        self.boxes[wire.OUTBOX].append(Stored(next(self.sequences), content))
 
     def inbox(self) -> list[bytes]:
         return [stored.content for stored in self.boxes[wire.INBOX]]
@@ -246,7 +248,7 @@ class Toy:
         del self.parts[message_id]
         if hashlib.sha256(part).digest() != digest:
             raise Refused(wire.DAMAGED)
-        self.boxes[wire.INBOX].append(Stored(len(self.boxes[wire.INBOX]) + 1, part))
+        self.boxes[wire.INBOX].append(Stored(next(self.sequences), part))
 
     async def stream(self, link: Link) -> None:
         """Send what the phone's limit allows."""
