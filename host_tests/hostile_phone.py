@@ -198,7 +198,7 @@ KINDS = tuple(range(1, 14)) * 2 + (
 )
 OF_THE_FAMILY = (
     family_wire.FAMILY, family_wire.PHONES, family_wire.RENAME, family_wire.RENAME,
-    family_wire.REVOKE, family_wire.REVOKE,
+    family_wire.REVOKE, family_wire.REVOKE, family_wire.RENEW,
 )
 SLOTS = (0, 0, 1, 5, 5, 7, 7, 3, 8, 0x83, 255)  # 0, 3, 5, 7 are phones, these here 3
 PERCENT = (0, 1, 50, 100, 100, 101)
@@ -226,6 +226,7 @@ BODIES = {
     family_wire.RENAME: lambda: struct.pack(
         family_wire.RENAME_REQUEST, pick(SLOTS), pick((b"Oma", b"\x1b[2J", b"a\x00b", rubbish(32)))
     ),
+    family_wire.RENEW: lambda: struct.pack("<I", pick((0, 1, 2, 3, 9, number()))),
     family_wire.REVOKE: lambda: struct.pack(family_wire.REVOKE_REQUEST, pick(SLOTS)),
     wire.GRANT: lambda: struct.pack("<I", number()),
     wire.DATA: lambda: struct.pack("<I", number()) + rubbish(pick((0, 1, 1, 50, 100, 512))),

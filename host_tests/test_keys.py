@@ -208,6 +208,39 @@ def test_removing_a_phone_makes_a_family_key_and_the_eight_newest_are_kept(
     )
 
 
+def test_a_family_key_is_renewed_once_for_each_epoch_and_the_eight_newest_are_kept(
+    target: Target,
+) -> None:
+    assert run(
+        target,
+        """
+        family = new_family(1)
+        found = []
+        for above in (1, 1, 0, 2, 1, 3, 4, 5, 6, 7, 8, 9):
+            before = family.epochs()
+            family.renew(above)
+            made = [each for each in family.epochs() if each not in before]
+            assert len(family.epochs(above)) == 1 or above < before[-1][0]
+            found.append([epoch for epoch, _ in made])
+        flash = NVS.flash
+        refused = 0
+        for above in (11, 12, 0xFFFFFFFF):
+            try:
+                family.renew(above)
+            except ValueError:
+                refused += 1
+        kept = [epoch for epoch, _ in Family(Keys()).epochs()]
+        result((found, kept, refused, NVS.flash == flash, len(Keys().psks())))
+        """,
+    ) == (
+        [[2], [], [], [3], [], [4], [5], [6], [7], [8], [9], [10]],
+        list(range(3, 11)),
+        3,
+        True,
+        1,
+    )
+
+
 def test_nothing_of_a_removed_phone_is_left(target: Target) -> None:
     assert run(
         target,
@@ -282,6 +315,11 @@ CHANGES = {
     "remove": ("family = new_family(3)", "family.remove(1)"),
     "remove the last": ("family = new_family(1)", "family.remove(0)"),
     "rename": ("family = new_family(3)", "family.rename(1, b'new')"),
+    "renew": ("family = new_family(3)", "family.renew(1)"),
+    "renew where a key goes for it": (
+        "family = new_family(3); [family.renew(n) for n in range(1, 8)]",
+        "family.renew(8)",
+    ),
 }
 
 

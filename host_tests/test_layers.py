@@ -18,7 +18,8 @@ SERVICES = (
     *("settings", "settings_file", "clock", "clock_file", "crashlog", "crashlog_file"),
 )
 SELDOM = {
-    *("link.upkeep", "upkeep_wire", "settings_wire", "expiry", "spoken_name"),
+    *("link.upkeep", "link.renewal", "upkeep_wire", "settings_wire"),
+    *("expiry", "spoken_name"),
     *("settings_file", "clock_file", "crashlog_file"),
 }
 HARDWARE = {"machine", "bluetooth", "esp32", "neopixel", "asyncio", "os", "time", "network"}

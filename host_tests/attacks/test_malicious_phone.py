@@ -25,7 +25,10 @@ from hushbear_companion.session import Session
 pytestmark = pytest.mark.targets("unix")
 
 FRAMES = 100_000
-REQUESTS = (*range(upkeep_wire.STATUS, wire.CANCEL + 1), *range(family_wire.FAMILY, 0x13))
+REQUESTS = (
+    *range(upkeep_wire.STATUS, wire.CANCEL + 1),
+    *range(family_wire.FAMILY, family_wire.RENEW + 1),
+)
 REFUSALS = range(wire.UNKNOWN, wire.FAILED)  # FAILED would be the toy's fault
 
 
@@ -102,4 +105,41 @@ async def test_revoking_everybody_leaves_the_family_its_messages(virtual_toy: Ma
             assert len(await parent.entries(Box.INBOX)) == 1
             assert len(parent.family) == 3, "the keys of before, for what is still there"
         assert toy.mic.opened == []
+        await well(toy, radio, link)
+
+
+@pytest.mark.virtual_time
+async def test_new_family_keys_alone_take_no_message_away_and_a_lost_one_is_in_nobodys_way(
+    virtual_toy: MakeToy,
+) -> None:
+    async with family(virtual_toy) as (toy, radio, link):
+        parents = await add_phone(toy)
+        await toy.sleep(1)
+        async with client(radio.phone(), parents) as parent:
+            await parent.send(spoken(2, 3, parent))
+        async with client(radio.phone(), link) as phone:
+            session = phone._session
+            assert isinstance(session, Session)
+            statuses = []
+            for epoch in range(1, 12):
+                body = struct.pack(family_wire.RENEW_REQUEST, epoch)
+                try:
+                    await session.request(family_wire.RENEW, body, "push the others out")
+                except StatusError as refusal:
+                    statuses.append(refusal.status)
+            # The ninth would take the place of the message's; those after it are too high.
+            assert statuses == [wire.FULL] + 3 * [wire.MALFORMED]
+            (victim,) = [each for each in await phone.phones() if not each.here]
+            await phone.revoke(victim.slot)
+            await phone.send(spoken(1, 4, phone))
+        await toy.hold("play", 0.1)  # it says that this one is broken
+        await toy.sleep(12)  # sooner, the paw would ask for the same again
+        since = toy.loop.time()
+        await toy.hold("play", 0.1)
+        await toy.sleep(3)
+        assert snr(toy.speaker.pcm(since), speech(1, 4)) > 15
+        async with client(radio.phone(), link) as phone:
+            assert [entry.done for entry in await phone.entries(Box.INBOX)] == [True, True]
+            assert "no key of epoch 1" in await phone.crashlog()
+            await phone.clear_crashlog()
         await well(toy, radio, link)

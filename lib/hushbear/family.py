@@ -8,10 +8,12 @@ how they are kept.
     .add(psk, sender, name, at) -> slot         KeysFull if all places are taken
     .remove(slot)                               takes effect at once, and makes a new family key
     .rename(slot, name)
+    .renew(above)                               makes a new family key if none is above that epoch
 
 A name is up to 32 bytes of UTF-8 without control characters; ValueError else. A slot without a
-phone is a KeyError; NVS may raise OSError, and then all is as it was. Keys are from os.urandom,
-whose numbers are random while the radio is on (ESP-IDF, "Random Number Generation"): it has to be.
+phone is a KeyError, an epoch above the newest a ValueError; NVS may raise OSError, and then all is
+as it was. Keys are from os.urandom, whose numbers are random while the radio is on (ESP-IDF,
+"Random Number Generation"): it has to be.
 """
 
 import os
@@ -88,6 +90,15 @@ class Family:
         self._with(slot)
         self._nvs.set_blob("name%d" % slot, cleaned(name))
         self._nvs.commit()
+
+    def renew(self, above):
+        blob = self._keys.load()
+        newest = max([epoch for epoch, _ in epochs(blob)], default=0)
+        if above > newest:
+            raise ValueError("no such epoch")
+        if above == newest:
+            _new_epoch(blob)
+            self._write(blob)
 
     def _with(self, slot):
         blob = self._keys.load()

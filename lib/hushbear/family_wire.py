@@ -14,6 +14,7 @@ FAMILY = 0x0E
 PHONES = 0x0F
 RENAME = 0x10
 REVOKE = 0x11
+RENEW = 0x13
 
 # FAMILY request: the newest epoch that the phone knows, 0 for none. Response: those above it,
 # oldest first.
@@ -28,3 +29,6 @@ ASKING = 0x80  # flag in the slot: this is the phone that asks
 
 RENAME_REQUEST = "<B32s"  # slot, name
 REVOKE_REQUEST = "<B"  # slot
+
+# RENEW request: a family key is made if none above this epoch is known. Response: as FAMILY's.
+RENEW_REQUEST = "<I"

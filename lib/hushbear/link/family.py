@@ -44,6 +44,11 @@ def _revoke(services, session, body):
     return b""
 
 
+def _renew(services, session, body):
+    once("hushbear.link.renewal").handle(services, body)  # which few sessions ever need
+    return _family(services, session, body)
+
+
 def _changer(services):
     return once("hushbear.family").Family(services.keys)  # which most sessions never need
 
@@ -62,4 +67,5 @@ ANSWERS = {
     family_wire.PHONES: _phones,
     family_wire.RENAME: _rename,
     family_wire.REVOKE: _revoke,
+    family_wire.RENEW: _renew,
 }

@@ -15,7 +15,7 @@ from hushbear.once import once
 from hushbear.store import StoreError
 
 _FAMILY = const(0x0E)  # from here on, the kinds of family_wire.py ...
-_NAME = const(0x12)  # ... but from here on again those of upkeep_wire.py
+_NAME = const(0x12)  # ... but for this one, of upkeep_wire.py as those before
 
 
 class Requests:
@@ -164,7 +164,7 @@ class Requests:
         return b""
 
     async def _seldom(self, session, kind, tag, body):
-        module = "family" if _FAMILY <= kind < _NAME else "upkeep"
+        module = "upkeep" if kind < _FAMILY or kind == _NAME else "family"
         answers = once("hushbear.link." + module).ANSWERS
         if kind not in answers:
             raise Refused(wire.UNKNOWN)
