@@ -165,12 +165,7 @@ class Toy:
             self.crashlog = b""
             return b""
         if kind == family_wire.FAMILY:
-            (after,) = struct.unpack(family_wire.FAMILY_REQUEST, body)
-            return b"".join(
-                struct.pack(family_wire.EPOCH, epoch, key)
-                for epoch, key in sorted(self.family.items())
-                if epoch > after
-            )
+            return self.epochs(*struct.unpack(family_wire.FAMILY_REQUEST, body))
         if kind == family_wire.PHONES:
             return b"".join(
                 struct.pack(
@@ -186,9 +181,39 @@ class Toy:
             (slot,) = struct.unpack(family_wire.REVOKE_REQUEST, body)
             self.phone(slot)
             del self.phones[slot]
-            self.family[max(self.family) + 1] = os.urandom(32)
+            self.add_epoch()
             return b""
+        if kind == family_wire.RENEW:
+            (above,) = struct.unpack(family_wire.RENEW_REQUEST, body)
+            if above > max(self.family):
+                raise Refused(wire.MALFORMED)
+            if above == max(self.family):
+                if len(self.family) == family_wire.EPOCHS_MAX and self.awaited(min(self.family)):
+                    raise Refused(wire.FULL)
+                self.add_epoch()
+            return self.epochs(above)
         raise Refused(wire.UNKNOWN)
+
+    def epochs(self, above: int) -> bytes:
+        return b"".join(
+            struct.pack(family_wire.EPOCH, epoch, key)
+            for epoch, key in sorted(self.family.items())
+            if epoch > above
+        )
+
+    def add_epoch(self) -> None:
+        self.family[max(self.family) + 1] = os.urandom(32)
+        for epoch in sorted(self.family)[: -family_wire.EPOCHS_MAX]:
+            del self.family[epoch]
+
+    def awaited(self, epoch: int) -> bool:
+        """Whether a message of this epoch waits to be heard, or fetched."""
+        return any(
+            message.parse_header(stored.content).epoch == epoch
+            for box in self.boxes.values()
+            for stored in box
+            if not stored.done
+        )
 
     def phone(self, slot: int) -> tuple[bytes, int, bytes]:
         if slot not in self.phones:

@@ -48,6 +48,12 @@ CRASHLOG_MAX = 256 * 1024  # bytes of a crash log that are read
 FETCH_WINDOW = 16 * 1024  # message bytes that the toy may send ahead
 _TELL_KEYS = "tell the family's keys"
 _TELL_PHONES = "tell which phones it knows"
+_NO_NEW_KEY = {  # by status: why, and what to do
+    wire.UNKNOWN: "The toy cannot make a new one yet: update its firmware.",
+    wire.FULL: "A message on the toy still needs the oldest one: let it be heard and fetched, or "
+    "delete it.",
+    wire.MALFORMED: "The toy knows only older ones: was it reset, or its memory damaged?",
+}
 _RESTARTS = 2  # how often a transfer begins again because the toy says so
 _BUSY_TRIES = 5
 _ROUNDS = 2  # how often the toys in sight are tried: a radio link may fail to come up
@@ -78,16 +84,22 @@ class Client:
         sender: bytes | None = None,
         family_keys: Mapping[int, bytes] | None = None,
         learned: Learned | None = None,
+        renew: int = 0,
     ) -> None:
         """`waiting` is told, in words, whenever the link is lost and what is done about it.
 
         `sender` and `family_keys` are what is known of the family. Connecting brings the rest;
         `learned` is called with this client when that was anything, before the keys are used.
+
+        `renew` is the newest epoch that somebody has who was removed from the family, 0 where
+        there is nobody. Where connecting brings no newer one, the toy is asked to make it. One
+        that cannot now is told of by `waiting`, and all goes on with the key that there is.
         """
         self.sender = sender  # this phone's sender id; the toy gives it
         self.family: dict[int, bytes] = dict(family_keys or {})  # its keys, by epoch
         self.members: dict[bytes, str] = {}  # names of its phones by sender id, where asked
         self._learned = learned or (lambda _: None)
+        self._renew = renew
         self._key = key
         self._air: Air = air or Radio()
         self._timing = timing or Timing()
@@ -362,11 +374,28 @@ class Client:
             if refusal.status == wire.UNKNOWN:
                 raise FirmwareTooOld("The toy knows nothing of a family.") from None
             raise refusal.error() from None
+        if self._renew and self.epoch <= self._renew:
+            new |= await self._make_key(session)
         if new or self.sender is None:
             # Who is in the family can be asked again by whoever needs it.
             with contextlib.suppress(StatusError):
                 answer = await session.request(family_wire.PHONES, b"", _TELL_PHONES)
                 self._meet(family.parse_phones(answer))
+
+    async def _make_key(self, session: Session) -> bool:
+        """Have the toy make a family key, unless another phone has by now; return whether there
+        is a new one. After a lost link the next greeting learns it, or asks again."""
+        body = struct.pack(family_wire.RENEW_REQUEST, self.epoch)
+        try:
+            answer = await session.request(family_wire.RENEW, body, "make a new family key")
+        except StatusError as refusal:
+            why = _NO_NEW_KEY.get(refusal.status, refusal.error().message)
+            self._waiting(f"The old family key stays for now. {why}")
+            self._renew = 0  # this client asks no more
+            return False
+        if not self._take_keys(answer):
+            raise ToyMisbehaves("The toy was to make a new family key, and gave none.")
+        return True
 
     def _take_keys(self, answer: bytes) -> bool:
         keys = family.parse_epochs(answer, self.epoch)
