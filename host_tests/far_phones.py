@@ -27,6 +27,7 @@ class FarPhone:
         self.directory = directory
         self.store = KeyStore(directory)
         self.environment = {**os.environ, "HUSHBEAR_CONFIG": str(directory)}
+        self.environment.pop("PYTHONUNBUFFERED", None)  # no user has that
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         return subprocess.Popen(

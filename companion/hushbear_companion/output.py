@@ -48,12 +48,12 @@ class Output:
     def line(self, text: str) -> None:
         """Print a part of the result, for people, as soon as it is there."""
         if not self.as_json:
-            print(text)
+            print(text, flush=True)
 
     def waiting(self, text: str) -> None:
         """Say what is being waited for."""
         if not self.as_json:
-            print(text, file=sys.stderr)
+            print(text, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
