@@ -28,6 +28,7 @@ from hushbear_companion.keystore import Toy as Known
 from hushbear_companion.mailboxes import Mailboxes
 from hushbear_companion.post import Kind, Post, Synced, open_post
 from hushbear_companion.received import received
+from hushbear_relay.client.correspondence import Contact
 from hushbear_relay.client.http import Relay
 
 __all__ = ["grandma", "server"]
@@ -273,7 +274,8 @@ def taking(directory: Path, toy: Known) -> Iterator[Take]:
 
         def take(body: bytes) -> Synced:
             synced = Synced()
-            _ledger(post).arrive(os.urandom(16), b"m" * 32, body)
+            contact = Contact(b"m" * 32, b"s" * 32)
+            _ledger(post).arrive(os.urandom(16), contact.id, body)
             post._take_all(synced)
             return synced
 

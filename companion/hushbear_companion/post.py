@@ -91,9 +91,7 @@ class Post:
         self._toy_id = toy.id
         self._ledger = ledger
         self._directory = directory
-        self._correspondence = Correspondence(
-            relay, mailboxes.key(toy.id), mailboxes.writing_secret(toy.id), ledger
-        )
+        self._correspondence = Correspondence(relay, mailboxes.key(toy.id), ledger)
 
     def send(self, to: Relative, kind: Kind, content: bytes, name: bytes) -> bool:
         """Keep something for a relative until it is there; `name` tells it from all others of its
@@ -130,7 +128,7 @@ class Post:
 
     def forget(self, relative: Relative) -> None:
         """Send nothing more to somebody who was removed."""
-        self._ledger.forget(relative.mailbox)
+        self._ledger.forget(_contact(relative).id)
 
     def _prepare(self) -> Toy:
         toy = self._now()
@@ -164,7 +162,7 @@ class Post:
     def _take_all(self, synced: Synced) -> None:
         for arrived in self._ledger.waiting():
             toy = self._now()
-            relative = next((r for r in toy.relatives if r.mailbox == arrived.contact), None)
+            relative = next((r for r in toy.relatives if _contact(r).id == arrived.contact), None)
             if relative is not None:
                 try:
                     arrival = self._take(toy, relative, arrived.content)
@@ -239,7 +237,7 @@ def _of_child(path: Path, toy: Toy) -> bytes | None:
 
 
 def _contact(relative: Relative) -> Contact:
-    return Contact(relative.mailbox, relative.writer, relative.secret)
+    return Contact(relative.mailbox, relative.secret)
 
 
 def _old(arrived: Arrived) -> bool:

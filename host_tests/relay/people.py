@@ -14,7 +14,7 @@ from hushbear_relay.client.mailbox import Letterbox, Mailbox, writing_key
 
 
 class Person:
-    """A mailbox's key, and the secret from which come the keys to write to others."""
+    """A mailbox's key, and a secret from which come the keys to write to others."""
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
@@ -37,13 +37,11 @@ def correspondents(relays: list[Relay], directory: Path) -> list[Correspondence]
     everybody = []
     for place, relay in enumerate(relays):
         ledger = Ledger(directory / f"ledger-{place}")
-        key, secret = Ed25519PrivateKey.generate(), os.urandom(32)
-        everybody.append(Correspondence(relay, key, secret, ledger, look_seconds=0))
+        key = Ed25519PrivateKey.generate()
+        everybody.append(Correspondence(relay, key, ledger, look_seconds=0))
     for place, one in enumerate(everybody):
         for other in everybody[place + 1 :]:
             shared = os.urandom(32)
             for here, there in ((one, other), (other, one)):
-                here.contacts.append(
-                    Contact(there.mailbox.name, there.writer(here.mailbox.name), shared)
-                )
+                here.contacts.append(Contact(there.mailbox.name, shared))
     return everybody

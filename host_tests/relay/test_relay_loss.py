@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from uvicorn.protocols.http import httptools_impl
 
 from host_tests.relay.people import correspondents
 from host_tests.relay.postgres import Postgres, missing
 from host_tests.relay.running import Process, free_port, served, settings
-from hushbear_relay.client.correspondence import Correspondence
-from hushbear_relay.client.envelope import Kind
+from hushbear_relay.client import correspondence
+from hushbear_relay.client.correspondence import Contact, Correspondence
+from hushbear_relay.client.envelope import Kind, seal
 from hushbear_relay.client.errors import ClientError, Refused, Unreachable
 from hushbear_relay.client.http import Relay
 from hushbear_relay.problems import Problem
@@ -49,8 +51,23 @@ class Conversation:
             for contact in person.contacts:
                 for _ in range(times):
                     content = os.urandom(random.randrange(1, SIZE))
-                    (whom,) = (p for p in self.people if p.mailbox.name == contact.mailbox)
-                    self.sent[person.send(contact, content)] = (whom, content)
+                    self.sent[person.send(contact, content)] = (
+                        self.other(person, contact),
+                        content,
+                    )
+
+    def other(self, person: Correspondence, contact: Contact) -> Correspondence:
+        """Return who a contact is."""
+        others = [each for each in self.people if each is not person]
+        (whom,) = (each for each in others if contact.id in [c.id for c in each.contacts])
+        return whom
+
+    def replace(self, old: Correspondence, new: Correspondence) -> None:
+        """Somebody has another mailbox now."""
+        self.people[self.people.index(old)] = new
+        for message, (whom, content) in self.sent.items():
+            if whom is old:
+                self.sent[message] = (new, content)
 
     async def sync(self) -> list[Exception]:
         """Everybody puts and takes in what can be; returns what went wrong."""
@@ -494,15 +511,28 @@ async def test_the_relay_is_not_asked_for_an_envelope_all_the_time(
         await talk.finish()
 
 
+def spoiling(message: bytes) -> Callable[..., bytes]:
+    """Seal as always, but for one message what does not open."""
+
+    def sealing(
+        secret: bytes, mailbox: bytes, envelope: bytes, kind: Kind, content: bytes
+    ) -> bytes:
+        body = seal(secret, mailbox, envelope, kind, content)
+        return os.urandom(len(body)) if envelope == message else body
+
+    return sealing
+
+
 async def test_an_envelope_that_does_not_open_is_told_and_given_up_in_the_end(
-    running: tuple[str, Service], tmp_path: Path
+    running: tuple[str, Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with conversing([running[0]] * 2, tmp_path) as (talk, _):
         one, other = talk.people
         await talk.sync()
         good = os.urandom(100)
         message = os.urandom(16)
-        one._ledger.keep(message, one.contacts[0].mailbox, os.urandom(200))
+        one._ledger.keep(message, one.contacts[0].id, b"broken")
+        monkeypatch.setattr(correspondence, "seal", spoiling(message))
         talk.sent[one.send(one.contacts[0], good)] = (other, good)
         broken = 0
         async with asyncio.timeout(60):
@@ -512,3 +542,42 @@ async def test_an_envelope_that_does_not_open_is_told_and_given_up_in_the_end(
         assert broken in (3, 4)  # the last one may be on its way when the third is told
         assert one._ledger.told(message) == [Kind.BROKEN]
         await talk.finish()
+
+
+async def test_a_mailbox_may_change_while_messages_are_on_their_way(
+    running: tuple[str, Service], tmp_path: Path
+) -> None:
+    async with conversing([running[0]] * 3, tmp_path) as (talk, relays):
+        for _ in range(3):
+            talk.speak()
+            await talk.sync()
+            mover, *others = talk.people
+            old = mover.mailbox
+            key = Ed25519PrivateKey.generate()
+            moved = Correspondence(relays[0], key, mover._ledger, mover.contacts, look_seconds=0)
+            await old.delete()
+            talk.replace(mover, moved)
+            talk.speak()
+            await talk.sync()  # the others still write to where nothing is
+            for other in others:
+                other.contacts[:] = [
+                    Contact(moved.mailbox.name, each.secret)
+                    if each.mailbox == old.name else each
+                    for each in other.contacts
+                ]  # fmt: skip
+        await talk.finish()
+
+
+async def test_what_was_not_fetched_can_be_taken_back(
+    running: tuple[str, Service], tmp_path: Path
+) -> None:
+    async with conversing([running[0]] * 2, tmp_path) as (talk, _):
+        one, other = talk.people
+        await talk.sync()
+        for _ in range(3):
+            one.send(one.contacts[0], os.urandom(100))
+        assert (await one.put()).put == 3
+        await one.withdraw(one.contacts[0])
+        assert one._ledger.going() == []
+        assert (await other.sync()).arrived == 0
+        await one.withdraw(one.contacts[0])

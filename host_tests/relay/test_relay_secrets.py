@@ -92,9 +92,8 @@ async def test_a_busy_day_leaves_nothing_worth_stealing(database: str, tmp_path:
             key = person.mailbox._key
             secrets[f"key {number}"] = key.private_bytes_raw()
             secrets[f"public key {number}"] = signing.public_bytes(key)
-            secrets[f"secret {number}"] = person._secret
             for place, contact in enumerate(person.contacts):
-                writer = writing_key(person._secret, contact.mailbox)
+                writer = writing_key(contact.secret, contact.mailbox)
                 secrets[f"shared {number} {place}"] = contact.secret
                 secrets[f"writing key {number} {place}"] = writer.private_bytes_raw()
                 secrets[f"public writing key {number} {place}"] = signing.public_bytes(writer)

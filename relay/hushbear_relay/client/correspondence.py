@@ -8,7 +8,9 @@ relay. So at every moment somebody has it, and the message's id tells what comes
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hmac
 import math
 import os
 import time
@@ -34,13 +36,17 @@ _OF_ONE = (Problem.TOO_LARGE, Problem.ANOTHER_BODY)
 class Contact:
     """Somebody to write to and hear from.
 
-    `mailbox`: theirs. `writer`: the public key by which they write to ours. `secret`: 32 bytes
-    that only the two know.
+    `mailbox`: theirs. `secret`: 32 bytes that only the two know; of it come the keys of envelopes,
+    and by which each of the two writes to the other's mailbox.
     """
 
     mailbox: bytes
-    writer: bytes
     secret: bytes = dataclasses.field(repr=False)
+
+    @property
+    def id(self) -> bytes:
+        """What the ledger knows them by, whichever mailbox they have."""
+        return hmac.digest(self.secret, b"Hushbear relay contact 1", "sha256")
 
 
 @dataclasses.dataclass
@@ -59,15 +65,14 @@ class Moved:
 class Correspondence:
     """An owner's mailbox and contacts on one relay.
 
-    `key` names the mailbox; `secret`, 32 bytes, gives the keys by which this owner writes to
-    others. Whether the relay still has an envelope is looked after every `look_seconds`.
+    `key` names the mailbox. Whether the relay still has an envelope is looked after every
+    `look_seconds`.
     """
 
     def __init__(
         self,
         relay: Relay,
         key: Ed25519PrivateKey,
-        secret: bytes,
         ledger: Ledger,
         contacts: Iterable[Contact] = (),
         look_seconds: float = 300.0,
@@ -75,25 +80,19 @@ class Correspondence:
         self._relay = relay
         self._look_seconds = look_seconds
         self._looked: dict[bytes, float] = {}  # when an envelope was last seen at the relay
-        self._secret = secret
         self._ledger = ledger
         self.mailbox = Mailbox(relay, key)
         self.contacts: list[Contact] = list(contacts)
 
-    def writer(self, mailbox: bytes) -> bytes:
-        """Return the public key by which this owner writes to somebody's mailbox."""
-        return signing.public_bytes(writing_key(self._secret, mailbox))
-
     @property
     def members(self) -> list[bytes]:
         """Those who may write to this mailbox, as the relay knows them."""
-        return [names.member_of(self.mailbox.name, each.writer) for each in self.contacts]
+        return [self._member(each) for each in self.contacts]
 
     def send(self, contact: Contact, content: bytes, message: bytes | None = None) -> bytes:
         """Keep a message for a contact; `sync` gets it there. Return its id."""
         message = message or os.urandom(names.MESSAGE_SIZE)
-        body = seal(contact.secret, contact.mailbox, message, Kind.MESSAGE, content)
-        self._ledger.keep(message, contact.mailbox, body)
+        self._ledger.keep(message, contact.id, content)
         return message
 
     async def put(self) -> Moved:
@@ -111,22 +110,32 @@ class Correspondence:
             await self._take(each, moved)
         return moved
 
-    async def tell(self, contact: Contact, kind: Kind, message: bytes) -> None:
+    async def withdraw(self, contact: Contact) -> None:
+        """Take back what a contact has not fetched, and send it no more. Raises as sync() does."""
+        letterbox = self._letterbox(contact)
+        for going in self._ledger.going():
+            if going.contact == contact.id:
+                with contextlib.suppress(NotFound):
+                    await letterbox.withdraw(going.id)
+        self._ledger.forget(contact.id)
+
+    async def _tell(self, contact: Contact, kind: Kind, message: bytes) -> None:
         """Send a receipt: what became of a contact's message."""
         name = receipt_id(contact.secret, contact.mailbox, kind, message)
         body = seal(contact.secret, contact.mailbox, name, kind, message)
-        try:
-            await self._letterbox(contact).put(name, body)
-        except Refused as refused:
-            if refused.problem is not Problem.ANOTHER_BODY:  # that is: it waits there already
-                raise
+        await self._letterbox(contact).put(name, body)
 
     def _letterbox(self, contact: Contact) -> Letterbox:
-        key = writing_key(self._secret, contact.mailbox)
+        key = writing_key(contact.secret, contact.mailbox)
         return Letterbox(self._relay, contact.mailbox, key)
 
+    def _member(self, contact: Contact) -> bytes:
+        """Return what a contact is called in this mailbox."""
+        key = writing_key(contact.secret, self.mailbox.name)
+        return names.member_of(self.mailbox.name, signing.public_bytes(key))
+
     async def _put_all(self, moved: Moved) -> None:
-        contacts = {contact.mailbox: contact for contact in self.contacts}
+        contacts = {contact.id: contact for contact in self.contacts}
         stuck: set[bytes] = set()
         for going in self._ledger.going():
             contact = contacts.get(going.contact)
@@ -140,7 +149,10 @@ class Correspondence:
             letterbox = self._letterbox(contact)
             try:
                 if not await letterbox.has(going.id):
-                    moved.put += await letterbox.put(going.id, going.body)
+                    body = seal(
+                        contact.secret, contact.mailbox, going.id, Kind.MESSAGE, going.content
+                    )
+                    moved.put += await letterbox.put(going.id, body)
                 self._looked[going.id] = time.monotonic()
             except (NotFound, Full):
                 stuck.add(going.contact)
@@ -190,11 +202,11 @@ class Correspondence:
             if kind in RECEIPTS:
                 moved.confirmed += 1
                 enough = _BROKEN_TIMES if kind is Kind.BROKEN else 1
-                self._ledger.confirm(content, contact.mailbox, kind, enough)
+                self._ledger.confirm(content, contact.id, kind, enough)
                 self._looked.pop(content, None)
                 await self.mailbox.remove(listed.id)
                 return
-            moved.arrived += self._ledger.arrive(listed.id, contact.mailbox, content)
+            moved.arrived += self._ledger.arrive(listed.id, contact.id, content)
             kind = Kind.DELIVERED
         if await self._try_to_tell(contact, kind, listed.id):
             await self.mailbox.remove(listed.id)
@@ -203,13 +215,13 @@ class Correspondence:
 
     async def _try_to_tell(self, contact: Contact, kind: Kind, message: bytes) -> bool:
         try:
-            await self.tell(contact, kind, message)
+            await self._tell(contact, kind, message)
         except (NotFound, Full):  # they have no mailbox now: once they have, the message is there
             return False
         return True
 
     def _of(self, member: bytes) -> Contact | None:
         for contact in self.contacts:
-            if names.member_of(self.mailbox.name, contact.writer) == member:
+            if self._member(contact) == member:
                 return contact
         return None

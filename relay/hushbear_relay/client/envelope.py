@@ -1,28 +1,28 @@
 """Envelopes: what two correspondents send each other, sealed, so that a relay cannot tell a
 receipt from a short message, nor who sends it, nor in which epoch a recording was sealed.
 
-An envelope is a 12-byte random nonce and AES-256-GCM of a kind byte and the content; the mailbox
-and the envelope's id are authenticated with it. The key is HKDF-SHA256 of the secret that the two
-share, with the recipient's mailbox as salt: one for each direction.
+An envelope is a kind byte and the content, sealed with AES-256-SIV (RFC 5297); the mailbox and the
+envelope's id are authenticated with it. The key, 64 bytes, is HKDF-SHA256 of the secret that the
+two share, with the recipient's mailbox as salt: one for each direction. There is no nonce: the
+same message under the same id is the same bytes, however often it is sealed and put.
 """
 
 from __future__ import annotations
 
 import enum
 import hmac
-import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .. import names
 from .errors import Sealed
 
 SECRET_SIZE = 32
-_NONCE_SIZE = 12
-OVERHEAD = _NONCE_SIZE + 1 + 16
+_KEY_SIZE = 64
+OVERHEAD = 16 + 1
 
 
 class Kind(enum.IntEnum):
@@ -31,32 +31,26 @@ class Kind(enum.IntEnum):
     MESSAGE = 1
     DELIVERED = 2  # a receipt; the content is the id of the message
     BROKEN = 3  # likewise: it arrived and did not open
-    HEARD = 4  # likewise
-    ANSWERED = 5  # likewise
 
 
-RECEIPTS = (Kind.DELIVERED, Kind.BROKEN, Kind.HEARD, Kind.ANSWERED)
+RECEIPTS = (Kind.DELIVERED, Kind.BROKEN)
 
 
 def _key(secret: bytes, mailbox: bytes, what: bytes) -> bytes:
     info = b"Hushbear relay " + what + b" 1"
-    return HKDF(hashes.SHA256(), 32, salt=mailbox, info=info).derive(secret)
+    return HKDF(hashes.SHA256(), _KEY_SIZE, salt=mailbox, info=info).derive(secret)
 
 
 def seal(secret: bytes, mailbox: bytes, envelope: bytes, kind: Kind, content: bytes) -> bytes:
     """Return the body of the envelope with that id, for a mailbox."""
-    nonce = os.urandom(_NONCE_SIZE)
-    cipher = AESGCM(_key(secret, mailbox, b"envelope"))
-    return nonce + cipher.encrypt(nonce, bytes((kind,)) + content, mailbox + envelope)
+    cipher = AESSIV(_key(secret, mailbox, b"envelope"))
+    return cipher.encrypt(bytes((kind,)) + content, [mailbox + envelope])
 
 
 def open_sealed(secret: bytes, mailbox: bytes, envelope: bytes, body: bytes) -> tuple[Kind, bytes]:
     """Return what is in an envelope, or raise Sealed."""
-    nonce, sealed = body[:_NONCE_SIZE], body[_NONCE_SIZE:]
     try:
-        inner = AESGCM(_key(secret, mailbox, b"envelope")).decrypt(
-            nonce, sealed, mailbox + envelope
-        )
+        inner = AESSIV(_key(secret, mailbox, b"envelope")).decrypt(body, [mailbox + envelope])
         kind = Kind(inner[0])
     except (InvalidTag, ValueError, IndexError):
         raise Sealed("An envelope does not open.") from None

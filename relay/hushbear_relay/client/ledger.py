@@ -1,4 +1,4 @@
-"""What this side must not forget, in one SQLite file: envelopes on their way until their receipt
+"""What this side must not forget, in one SQLite file: messages on their way until their receipt
 comes, and what has arrived, so that it does once.
 
 Every method is one transaction, on disk when it returns.
@@ -14,27 +14,35 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS going (
-    id BLOB PRIMARY KEY, contact BLOB NOT NULL, body BLOB NOT NULL, since INTEGER NOT NULL
+_VERSION = 2
+# What a ledger of version 1 held was sealed for mailboxes that nobody has any more.
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+DROP TABLE IF EXISTS going;
+DROP TABLE IF EXISTS told;
+DROP TABLE IF EXISTS arrived;
+CREATE TABLE going (
+    id BLOB PRIMARY KEY, contact BLOB NOT NULL, content BLOB NOT NULL, since INTEGER NOT NULL
 );
-CREATE TABLE IF NOT EXISTS told (
+CREATE TABLE told (
     id BLOB NOT NULL, kind INTEGER NOT NULL, times INTEGER NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (id, kind)
 );
-CREATE TABLE IF NOT EXISTS arrived (
+CREATE TABLE arrived (
     id BLOB PRIMARY KEY, contact BLOB NOT NULL, content BLOB, at INTEGER NOT NULL
 );
+PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 
 
 @dataclasses.dataclass(frozen=True)
 class Going:
-    """An envelope that has no receipt yet."""
+    """A message that has no receipt yet."""
 
     id: bytes
     contact: bytes
-    body: bytes = dataclasses.field(repr=False)
+    content: bytes = dataclasses.field(repr=False)
     since: int
 
 
@@ -49,7 +57,7 @@ class Arrived:
 
 
 class Ledger:
-    """The file at `path`, which nobody else can read. `contact`: a contact's mailbox."""
+    """The file at `path`, which nobody else can read. `contact`: a contact's id."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -57,7 +65,10 @@ class Ledger:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.executescript(_SCHEMA)
+        self._connection.execute("PRAGMA secure_delete = ON")
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version < _VERSION:
+            self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
@@ -73,21 +84,21 @@ class Ledger:
             raise
         self._connection.execute("COMMIT")
 
-    def keep(self, message: bytes, contact: bytes, body: bytes) -> None:
-        """Keep an envelope until its receipt comes."""
+    def keep(self, message: bytes, contact: bytes, content: bytes) -> None:
+        """Keep a message until its receipt comes."""
         with self._transaction() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO going VALUES (?, ?, ?, ?)",
-                (message, contact, body, int(time.time())),
+                (message, contact, content, int(time.time())),
             )
 
     def going(self) -> list[Going]:
-        """Return the envelopes without a receipt, oldest first."""
+        """Return the messages without a receipt, oldest first."""
         rows = self._connection.execute("SELECT * FROM going ORDER BY since, rowid")
         return [Going(*row) for row in rows]
 
     def knows(self, message: bytes) -> bool:
-        """Return whether an envelope of that id is kept, or was confirmed."""
+        """Return whether a message of that id is kept, or was confirmed."""
         row = self._connection.execute(
             "SELECT 1 FROM going WHERE id = ? UNION SELECT 1 FROM told WHERE id = ?",
             (message, message),
@@ -100,7 +111,7 @@ class Ledger:
             connection.execute("DELETE FROM going WHERE contact = ?", (contact,))
 
     def confirm(self, message: bytes, contact: bytes, kind: int, enough: int = 1) -> None:
-        """A contact says, for the `enough`-th time or more, what became of an envelope to it: it
+        """A contact says, for the `enough`-th time or more, what became of a message to it: it
         need not be kept any longer."""
         ours = (message, contact)
         with self._transaction() as connection:

@@ -39,8 +39,8 @@ class Listing:
 
 
 def writing_key(secret: bytes, mailbox: bytes) -> Ed25519PrivateKey:
-    """Return the key by which the holder of a 32-byte secret writes to one mailbox: another one in
-    each, so that nothing shows that they are the same holder's."""
+    """Return the key by which who shares a 32-byte secret with a mailbox's owner writes there: in
+    each mailbox another one. The owner can make it, too, and admits who has it."""
     kdf = HKDF(hashes.SHA256(), 32, salt=mailbox, info=b"Hushbear relay writing key 1")
     return Ed25519PrivateKey.from_private_bytes(kdf.derive(secret))
 
