@@ -15,7 +15,8 @@ import pytest
 
 from host_tests.companion_toy import FAMILY, SENDER
 from host_tests.relay.running import Process, settings
-from hushbear_companion.keystore import KeyStore, Toy
+from hushbear_companion.keystore import KeyStore
+from hushbear_companion.toy import Toy
 
 KEY = bytes(range(32))
 

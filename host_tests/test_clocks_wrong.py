@@ -14,7 +14,7 @@ import soundfile
 from host_tests.companion_toy import FAMILY, QUICK, SENDER, Air, Toy
 from hushbear_companion import message, outbox
 from hushbear_companion.client import Client
-from hushbear_companion.keystore import Toy as KnownToy
+from hushbear_companion.toy import Toy as KnownToy
 
 KEY = bytes(range(32))
 CENTURY = 100 * 365.25 * 24 * 3600

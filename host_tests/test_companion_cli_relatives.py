@@ -12,7 +12,7 @@ from host_tests.far_phones import FarPhone, grandma, invite, line_of, parent, se
 from host_tests.relay.running import Process
 from hushbear_companion import mailboxes
 from hushbear_companion.errors import KeysUnsafe, UsageError
-from hushbear_companion.keystore import Role
+from hushbear_companion.toy import Role
 
 __all__ = ["grandma", "parent", "server"]
 

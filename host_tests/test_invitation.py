@@ -21,8 +21,8 @@ from hushbear_companion.errors import (
     WrongInvitation,
 )
 from hushbear_companion.invitation import Code
-from hushbear_companion.keystore import Relative, Role, Toy
 from hushbear_companion.mailboxes import Mailboxes
+from hushbear_companion.toy import Relative, Role, Toy
 from hushbear_relay.client.http import Relay
 from hushbear_relay.client.rendezvous import Rendezvous
 from hushbear_relay.signing import public_bytes

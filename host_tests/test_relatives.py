@@ -23,11 +23,12 @@ from hushbear_companion import message, sealing
 from hushbear_companion.carrier import Backoff
 from hushbear_companion.errors import BadMessage
 from hushbear_companion.inbox import Inbox
-from hushbear_companion.keystore import KeyStore, Relative, Role
-from hushbear_companion.keystore import Toy as Known
+from hushbear_companion.keystore import KeyStore
 from hushbear_companion.mailboxes import Mailboxes
 from hushbear_companion.post import Kind, Post, Synced, open_post
 from hushbear_companion.received import received
+from hushbear_companion.toy import Relative, Role
+from hushbear_companion.toy import Toy as Known
 from hushbear_relay.client.correspondence import Contact
 from hushbear_relay.client.http import Relay
 

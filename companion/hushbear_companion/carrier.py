@@ -23,7 +23,7 @@ from .command import at_toy
 from .delivery import Delivery, deliver
 from .errors import BadMessage, Damaged, HushbearError, NoSuchMessage
 from .inbox import Inbox
-from .keystore import KeyStore, Toy
+from .keystore import KeyStore
 from .mailboxes import Mailboxes
 from .members import member_name
 from .output import Output
@@ -31,6 +31,7 @@ from .post import Arrival, Kind, Synced, open_post
 from .received import fetched_directory
 from .records import Box
 from .relay_problems import relay_at
+from .toy import Toy
 
 if TYPE_CHECKING:
     from .client import Client

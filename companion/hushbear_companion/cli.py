@@ -24,7 +24,8 @@ from .command import (
     with_toy,
 )
 from .errors import HushbearError, NoSuchMessage, NoToyInSight, UsageError
-from .keystore import KeyStore, data_directory
+from .keystore import KeyStore
+from .private import data_directory
 
 if TYPE_CHECKING:
     from .client import Client

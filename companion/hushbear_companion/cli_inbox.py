@@ -12,8 +12,9 @@ import typer
 
 from .command import JsonOption, RadioOption, ToyOption, messages, output_for, with_toy
 from .errors import FileProblem, HushbearError, NoFamily, UsageError
-from .keystore import KeyStore, Toy
+from .keystore import KeyStore
 from .members import find_member, member_name, member_values
+from .toy import Toy
 
 if TYPE_CHECKING:
     from .client import Client
@@ -426,7 +427,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from .keystore import write_private
+    from .private import write_private
 
     try:
         write_private(path, content)

@@ -25,8 +25,9 @@ from .errors import (
     RelayUnreachable,
     UsageError,
 )
-from .keystore import KeyStore, Relative, Role, Toy
+from .keystore import KeyStore
 from .relay_problems import check_installed, relay_at
+from .toy import Relative, Role, Toy
 
 if TYPE_CHECKING:
     from .carrier import Carrier
@@ -267,7 +268,7 @@ def run(
     """Keep messages moving between relay, this phone and the toy, until it is stopped."""
     check_installed()
     from .carrier import Carrier, run_all
-    from .keystore import data_directory
+    from .private import data_directory
 
     store = KeyStore()
     uses = mailboxes.get()

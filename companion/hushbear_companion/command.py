@@ -13,7 +13,8 @@ import typer.core
 from typer.exceptions import TyperException
 
 from .errors import FarAway, HushbearError, UsageError
-from .keystore import KeyStore, Toy
+from .keystore import KeyStore
+from .toy import Toy
 
 if TYPE_CHECKING:
     from .client import Client

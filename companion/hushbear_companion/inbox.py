@@ -36,7 +36,7 @@ from hushbear import container
 
 from . import message, sealing
 from .errors import BadMessage, FileProblem, HushbearError, InboxFull, NoSuchMessage, UsageError
-from .keystore import data_directory
+from .private import data_directory
 
 PENDING_MAX = 256  # messages that are not delivered yet
 PENDING_OF_ONE_MAX = 64  # of these, from one member

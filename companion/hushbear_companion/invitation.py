@@ -34,9 +34,9 @@ from hushbear_relay.problems import Problem
 from . import cpace, message
 from .errors import BadInvitation, InvitationOver, RelayRefused, WrongInvitation
 from .family import NAME_SIZE, clean_name, pack_name
-from .keystore import Relative, Role, Toy
 from .mailboxes import Mailboxes
 from .sealing import FAMILY_KEY_SIZE
+from .toy import Relative, Role, Toy
 
 WORDS = 2
 LASTS = 600  # seconds, as the relay has it

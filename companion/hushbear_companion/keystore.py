@@ -9,101 +9,31 @@ one of version 2, from before there was a relay, as one without relatives.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import re
-import stat
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import message
-from .errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
+from .errors import BadLink, KeysUnsafe, NoSuchToy, UsageError
 from .link import decode_key, encode_key
+from .private import config_directory, locked, read_private, write_private
 from .records import printable
+from .toy import Relative, Role, Toy
 
 VERSION = 3
 EPOCHS_MAX = 1024  # family keys that are kept of a toy, the newest: nobody has removed more phones
 _FILE = "toys.json"
 _SIZE_MAX = 1 << 20
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe in the file's place is not waited for
 _ID_SIZE = 8
 _MEMBERS_MAX = 64
 _MEMBER_NAME_MAX = 64
 _RELAY_NAME_SIZE = 32  # of mailboxes, of keys and of what two share
 _NAME = re.compile(r"[\w][\w .'-]{0,39}", re.UNICODE)
-
-
-class Role(Enum):
-    """What somebody far away is in a toy's family."""
-
-    PARENT = "parent"  # has invited this phone, and brings what it sends to the toy
-    RELATIVE = "relative"  # was invited from this phone
-
-
-@dataclass(frozen=True)
-class Relative:
-    """Somebody who is reached through the relay.
-
-    `sender` is the sender id in that phone's messages, `since` Unix seconds. `mailbox`, `writer`
-    and `secret` are those of the relay's Contact, 32 bytes each.
-    """
-
-    name: str
-    role: Role
-    sender: bytes
-    since: int
-    mailbox: bytes
-    writer: bytes
-    secret: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Toy:
-    """A toy: its name here, this phone's key, and what is known of its family.
-
-    `key` is None where this phone is far away, and was invited. `id` names the toy in files here,
-    whatever becomes of name and key. `sender` is the sender id that the toy, or who has invited,
-    has given this phone, None until then; `members` are the names of the family's phones by sender
-    id, as the toy last told them. `relatives` are those whom the relay reaches from here.
-    """
-
-    name: str
-    key: bytes | None = field(repr=False)
-    id: bytes
-    sender: bytes | None = None
-    family: Mapping[int, bytes] = field(default_factory=dict, repr=False)
-    members: Mapping[bytes, str] = field(default_factory=dict)
-    relatives: tuple[Relative, ...] = ()
-
-    @property
-    def names(self) -> dict[bytes, str]:
-        """The names of the other members by sender id, wherever they are."""
-        return {**self.members, **{each.sender: each.name for each in self.relatives}}
-
-
-def config_directory() -> Path:
-    """Return where the companion keeps its files."""
-    override = os.environ.get("HUSHBEAR_CONFIG")
-    if override:
-        return Path(override)
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("hushbear", appauthor=False))
-
-
-def data_directory() -> Path:
-    """Return where the companion keeps messages: with $HUSHBEAR_CONFIG, in `data` there."""
-    if os.environ.get("HUSHBEAR_CONFIG"):
-        return config_directory() / "data"
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("hushbear", appauthor=False))
 
 
 def check_name(name: str) -> str:
@@ -281,87 +211,6 @@ class KeyStore:
         ]
         content = json.dumps({"version": VERSION, "toys": rows}, indent=1, ensure_ascii=False)
         write_private(self.path, content.encode() + b"\n")
-
-
-def read_private(path: Path, limit: int) -> bytes | None:
-    """Return up to `limit` bytes of a file that nobody else can read; None if it is not there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise KeysUnsafe(f"{path} cannot be read: {error.strerror}.") from None
-    try:
-        _check_private(path, os.fstat(descriptor))
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(limit)
-    finally:
-        os.close(descriptor)
-
-
-def _check_private(path: Path, status: os.stat_result) -> None:
-    if os.name != "posix":
-        return
-    if not stat.S_ISREG(status.st_mode):
-        raise KeysUnsafe(f"{path} is not a file.", "Move it away.")
-    if status.st_uid not in (os.getuid(), 0):
-        raise KeysUnsafe(
-            f"{path} belongs to another user.",
-            f"Move it away, or chown it to {os.getuid()}.",
-        )
-    if status.st_mode & 0o077:
-        raise KeysUnsafe(
-            f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o}), "
-            "so the keys in it may be known to them.",
-            f"If nobody else uses this computer: `chmod 600 {path}`; "
-            "otherwise run the toys' set-up again for new keys.",
-        )
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Let one process at a time change what is in a directory, which is made."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix":
-            directory.chmod(0o700)
-        with open(directory / ".lock", "wb") as lock:
-            with contextlib.suppress(ImportError):
-                import fcntl
-
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise FileProblem(
-            f"{directory} cannot be written: {error.strerror}.",
-            "Make room or mend its permissions, or set HUSHBEAR_CONFIG.",
-        ) from None
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Put `content` in place of the file at `path`, whole or not at all, mode 0600, on disk."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames in a directory survive a power cut, where the platform can."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _newest(family: Mapping[int, bytes]) -> dict[int, bytes]:

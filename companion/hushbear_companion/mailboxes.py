@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .errors import BadLink, KeysUnsafe, NoRelay, UsageError
-from .keystore import config_directory, locked, read_private, write_private
 from .link import decode_key, encode_key
+from .private import config_directory, locked, read_private, write_private
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

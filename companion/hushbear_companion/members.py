@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import NoSuchMember
-from .keystore import Toy
+from .toy import Toy
 
 if TYPE_CHECKING:
     from .inbox import Inbox

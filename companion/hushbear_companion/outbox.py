@@ -17,7 +17,8 @@ from pathlib import Path
 
 from . import audio, message, sealing
 from .errors import BadMessage, FileProblem, NoFamily
-from .keystore import Toy, config_directory, write_private
+from .private import config_directory, write_private
+from .toy import Toy
 
 _KEEP = 14 * 24 * 3600  # seconds after which nobody will go on
 _KEEP_MAX = 32

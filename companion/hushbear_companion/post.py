@@ -27,9 +27,11 @@ from hushbear_relay.client.ledger import Arrived, Ledger
 from . import message, sealing
 from .errors import BadMessage, FileProblem, HushbearError, InboxFull, UnknownEpoch
 from .inbox import Inbox
-from .keystore import KeyStore, Relative, Role, Toy, data_directory, write_private
+from .keystore import KeyStore
 from .mailboxes import Mailboxes
+from .private import data_directory, write_private
 from .received import fetched_directory, received_directory
+from .toy import Relative, Role, Toy
 
 _EPOCH = struct.Struct(f">I{sealing.FAMILY_KEY_SIZE}s")
 _KEEP = 30 * 24 * 3600  # seconds that a message waits for the family key that opens it

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from . import message
 from .errors import BadMessage
-from .keystore import Toy, data_directory
+from .private import data_directory
+from .toy import Toy
 
 
 @dataclass(frozen=True)

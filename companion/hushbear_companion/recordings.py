@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import message, sealing
 from .errors import BadMessage, FileProblem
-from .keystore import write_private
+from .private import write_private
 from .records import Entry
 
 if TYPE_CHECKING:
