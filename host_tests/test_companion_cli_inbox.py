@@ -322,13 +322,25 @@ def test_refused_is_final(known: Command, toy: Toy, post: Post) -> None:
 
 
 def test_refusing_is_for_all_or_none(known: Command, toy: Toy, post: Post) -> None:
-    delivered, waiting = received(known, post(), post())
+    heard, waiting = received(known, post(), post())
+    known("approve", heard)
+    known("deliver")
+    toy.find(wire.INBOX, bytes.fromhex(heard)).done = True
+    known("deliver")
+    result = known("refuse", waiting, heard)
+    assert result.exit_code == 2 and f"hushbear delete {heard[:8]}" in one_line(result)
+    assert known("delete", heard[:8]).exit_code == 0 and not toy.inbox()
+    assert known("refuse", waiting).stdout == "1 message deleted for good.\n"
+
+
+def test_what_is_refused_goes_from_the_toy(known: Command, toy: Toy, post: Post) -> None:
+    (delivered,) = received(known, post())
     known("approve", delivered)
     known("deliver")
-    result = known("refuse", waiting, delivered)
-    assert result.exit_code == 2 and f"hushbear delete {delivered[:8]}" in one_line(result)
-    assert known("delete", delivered[:8], "--force").exit_code == 0 and not toy.inbox()
-    assert known("refuse", waiting).stdout == "1 message deleted for good.\n"
+    assert len(toy.inbox()) == 1
+    assert "has 1 message of them" in known("refuse", delivered).stdout
+    known("deliver")
+    assert not toy.inbox()
 
 
 def test_ids_that_are_not_there(known: Command, post: Post) -> None:
@@ -441,4 +453,4 @@ def test_what_was_heard_cannot_be_played_any_more(known: Command, toy: Toy, post
     known("deliver")
     result = known("play", message_id)
     assert result.exit_code == 8 and "heard" in one_line(result)
-    assert KeyStore().get(None).members[GRANDMA] == "Grandma"
+    assert KeyStore().get(None).members[GRANDMA].name == "Grandma"

@@ -81,7 +81,9 @@ async def test_connecting_brings_the_keys_of_the_family_that_are_new() -> None:
     air = Air(toy)
     async with Client(KEY, air, timing=QUICK, learned=learned) as phone:
         assert (phone.sender, phone.family, phone.epoch) == (SENDER, FAMILY, 2)
-        assert phone.members == {SENDER: "parent", b"grandma\0": "Grandma"}
+        assert {sender: each.name for sender, each in phone.members.items()} == {
+            SENDER: "parent", b"grandma\0": "Grandma"
+        }  # fmt: skip
     assert told[-1] == (SENDER, FAMILY)
     told.clear()
     toy.asked.clear()

@@ -23,6 +23,7 @@ from hushbear_companion import inbox as inbox_module
 from hushbear_companion.client import Client
 from hushbear_companion.delivery import Delivery, deliver, for_toy
 from hushbear_companion.inbox import PENDING_MAX, PENDING_OF_ONE_MAX, Inbox, State
+from hushbear_companion.journal import Journal
 
 KEY = bytes(range(32))
 TOY_ID = b"the toy "
@@ -65,7 +66,8 @@ def state_of(inbox: Inbox, message_id: bytes) -> State:
 
 async def delivery(air: Air, inbox: Inbox) -> Delivery:
     async with Client(KEY, air, timing=QUICK, family_keys=FAMILY, sender=PAPA) as client:
-        return await deliver(client, inbox)
+        with Journal(TOY_ID, inbox.path.parents[1]) as journal:
+            return await deliver(client, inbox, journal)
 
 
 # What is let in
@@ -212,12 +214,47 @@ def test_nothing_of_a_refused_message_is_left_on_the_disk(inbox: Inbox) -> None:
     assert len(left) < len(content)
 
 
-async def test_what_the_toy_has_cannot_be_refused(inbox: Inbox, air: Air) -> None:
-    delivered = take(inbox)
+async def test_what_the_toy_has_goes_from_there_where_it_is_refused(
+    inbox: Inbox, toy: Toy, air: Air
+) -> None:
+    delivered, other = take(inbox), take(inbox)
     inbox.approve(delivered)
+    inbox.approve(other)
+    await delivery(air, inbox)
+    assert len(toy.inbox()) == 2
+    inbox.refuse(delivered)
+    await delivery(air, inbox)
+    assert [content[16:32] for content in toy.inbox()] == [other]
+    assert state_of(inbox, delivered) is State.REFUSED
+
+
+async def test_what_the_child_has_heard_cannot_be_refused(
+    inbox: Inbox, toy: Toy, air: Air
+) -> None:
+    heard = take(inbox)
+    inbox.approve(heard)
+    await delivery(air, inbox)
+    toy.find(wire.INBOX, heard).done = True
     await delivery(air, inbox)
     with pytest.raises(errors.UsageError, match="hushbear delete"):
-        inbox.refuse(delivered)
+        inbox.refuse(heard)
+
+
+async def test_what_the_child_says_after_it_has_heard_is_an_answer(
+    inbox: Inbox, toy: Toy, air: Air
+) -> None:
+    first, second = take(inbox), take(inbox)
+    inbox.approve(first)
+    toy.record(make_message())
+    await delivery(air, inbox)
+    toy.find(wire.INBOX, first).done = True
+    await delivery(air, inbox)
+    assert state_of(inbox, first) is State.HEARD, "what was said before it came is no answer"
+    inbox.approve(second)
+    toy.record(make_message())
+    await delivery(air, inbox)
+    assert state_of(inbox, first) is State.ANSWERED
+    assert state_of(inbox, second) is State.DELIVERED
 
 
 async def test_a_standing_approval(inbox: Inbox, toy: Toy, air: Air) -> None:
@@ -411,9 +448,33 @@ def test_a_file_of_a_later_version(tmp_path: Path) -> None:
     with Inbox(TOY_ID, tmp_path) as inbox:
         path = inbox.path
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     with pytest.raises(errors.FileProblem, match="Update"):
         Inbox(TOY_ID, tmp_path)
+
+
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    with Inbox(TOY_ID, tmp_path) as inbox:
+        waiting, refused = take(inbox), take(inbox)
+        inbox.refuse(refused)
+        inbox.approve_always(GRANDMA)
+        before = [replace(each) for each in inbox.messages()]
+    with sqlite3.connect(inbox.path) as db:
+        (made,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'message'").fetchone()
+        db.execute("DROP INDEX by_state")
+        db.execute("ALTER TABLE message RENAME TO later")
+        db.execute(made.replace(", 'answered'", ""))
+        db.execute("INSERT INTO message SELECT * FROM later")
+        db.execute("DROP TABLE later")
+        db.execute("CREATE INDEX by_state ON message (state, received)")
+        db.execute("PRAGMA user_version = 1")
+    with Inbox(TOY_ID, tmp_path) as inbox:
+        assert inbox.messages() == before and inbox.standing() == [GRANDMA]
+        assert inbox.sealed(waiting)
+        inbox.delivered(waiting)
+        inbox.heard([waiting])
+        inbox.answered([waiting])
+        assert state_of(inbox, waiting) is State.ANSWERED
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

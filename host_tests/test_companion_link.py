@@ -16,6 +16,7 @@ from hushbear_companion import link
 from hushbear_companion.errors import BadLink, FileProblem, KeysUnsafe, NoSuchToy, UsageError
 from hushbear_companion.keystore import EPOCHS_MAX, KeyStore
 from hushbear_companion.link import ToyLink, parse_link
+from hushbear_companion.toy import Away, Member, Role
 
 KEY = bytes(range(224, 256))
 TEXT = "hushbear://toy/4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8?v=1"
@@ -151,17 +152,20 @@ def test_the_same_key_again_is_a_new_name(store: KeyStore) -> None:
     assert first.id == second.id
 
 
+GRANDMA = Member("Grandma", Role.PHONE, 1_790_000_000)
+
+
 def test_what_a_toy_tells_of_its_family_is_added_to_what_is_known(store: KeyStore) -> None:
     store.add("rabbit", bytes(32))
     assert store.add("bear", KEY).sender is None
     store.learn(KEY, None, {1: b"1" * 32}, {})
-    store.learn(KEY, b"this one", {2: b"2" * 32}, {b"grandma\0": "Grandma"})
+    store.learn(KEY, b"this one", {2: b"2" * 32}, {b"grandma\0": GRANDMA})
     store.learn(KEY, b"this one", {}, {})
     store.learn(b"x" * 32, b"of a toy", {1: b"3" * 32}, {})
     bear = store.add("Bruno", KEY)
     assert bear == store.get("Bruno")
     assert (bear.sender, bear.family) == (b"this one", {1: b"1" * 32, 2: b"2" * 32})
-    assert bear.members == {b"grandma\0": "Grandma"}
+    assert bear.members == {b"grandma\0": GRANDMA}
     assert not store.get("rabbit").family and len(store.toys()) == 2
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
     for secret in (KEY, b"1" * 32):
@@ -181,26 +185,30 @@ def test_a_file_from_before_messages_were_sealed_is_taken_over(store: KeyStore) 
     before = store.get("bear")
     assert (before.key, before.sender, before.family) == (KEY, None, {})
     store.learn(KEY, b"this one", {1: b"1" * 32}, {})
-    assert json.loads(store.path.read_text())["version"] == 3
+    assert json.loads(store.path.read_text())["version"] == 4
     after = store.get("bear")
     assert after.id == before.id and after.family == {1: b"1" * 32}
 
 
-def test_a_file_from_before_there_was_a_relay_is_taken_over(store: KeyStore) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_file_from_before_mailboxes_changed_is_taken_over(store: KeyStore, version: int) -> None:
     store.directory.mkdir(parents=True)
-    store.path.write_text(json.dumps({"version": 2, "toys": [ROW_2]}))
+    row = ROW_2 | {"members": {"55" * 8: "Mama"}, "relatives": [RELATIVE | {"writer": "44"}]}
+    store.path.write_text(json.dumps({"version": version, "toys": [row]}))
     store.path.chmod(0o600)
     before = store.get("bear")
     assert (before.key, before.id, before.relatives) == (KEY, b"\x11" * 8, ())
+    assert before.names == {b"\x55" * 8: "Mama"}
 
 
 def test_a_toy_that_is_far_away_has_no_key_and_keeps_its_relatives(store: KeyStore) -> None:
     store.directory.mkdir(parents=True)
-    row = ROW_3 | {"key": None, "family": {"1": ROW["key"]}}
-    store.path.write_text(json.dumps({"version": 3, "toys": [row]}))
+    row = ROW_4 | {"key": None, "family": {"1": ROW["key"]}}
+    store.path.write_text(json.dumps({"version": 4, "toys": [row]}))
     store.path.chmod(0o600)
     far = store.get("bear")
-    assert far.key is None and far.names == {b"\x22" * 8: "Grandma"}
+    assert far.key is None
+    assert far.names == {b"\x22" * 8: "Grandma", b"\x55" * 8: "Mama"}
     store.learn_keys(far.id, {1: b"other" * 6 + b"xx", 2: b"2" * 32})  # what was known stays
     assert store.get("bear").family == {1: KEY, 2: b"2" * 32}
     assert store.get("bear").relatives == far.relatives
@@ -208,7 +216,8 @@ def test_a_toy_that_is_far_away_has_no_key_and_keeps_its_relatives(store: KeySto
     store.add("near", bytes(32), b"this one", {2: b"2" * 32})  # paired with, at last
     near = store.unite(bytes(32), keep_name=True)
     assert (near.name, near.key, near.id) == ("bear", bytes(32), far.id)
-    assert near.relatives == far.relatives and len(store.toys()) == 1
+    assert near.relatives == far.relatives and near.away == far.away != Away()
+    assert len(store.toys()) == 1
 
 
 def test_a_name_that_is_taken_is_refused(store: KeyStore) -> None:
@@ -276,18 +285,29 @@ WRONG_2: list[dict[str, object]] = [
 ]
 RELATIVE = {
     "name": "Grandma", "role": "relative", "sender": "22" * 8, "since": 1_790_000_000,
-    "mailbox": "33" * 32, "writer": "44" * 32, "secret": ROW["key"],
+    "mailbox": "33" * 32, "secret": ROW["key"],
 }  # fmt: skip
-ROW_3 = ROW_2 | {"relatives": [RELATIVE]}
-WRONG_3: list[dict[str, object]] = [
+MEMBER = {"name": "Mama", "role": "phone", "since": 0}
+AWAY = {"mailbox": 1, "closing": [0], "leaving": [], "spent": 1, "revision": 2, "told": "44"}
+ROW_4 = ROW_2 | {
+    "members": {"55" * 8: MEMBER}, "relatives": [RELATIVE], "away": AWAY,
+}  # fmt: skip
+WRONG_4: list[dict[str, object]] = [
     *WRONG_2,
+    {"members": {"55" * 8: MEMBER | {"role": "friend"}}},
+    {"members": {"55" * 8: MEMBER | {"since": -1}}},
+    {"members": {"55" * 8: "Mama"}},
+    {"away": None},
+    *[dict[str, object](away=AWAY | {each: "x"}) for each in AWAY],
+    {"away": AWAY | {"closing": [1 << 32]}},
+    {"away": AWAY | {"spent": True}},
+    {"away": AWAY | {"leaving": [RELATIVE | {"secret": "x"}]}},
     {"relatives": None},
     {"relatives": [1]},
     {"relatives": [RELATIVE | {"role": "friend"}]},
     {"relatives": [RELATIVE | {"sender": "22"}]},
     {"relatives": [RELATIVE | {"since": "now"}]},
     {"relatives": [RELATIVE | {"mailbox": "33"}]},
-    {"relatives": [RELATIVE | {"writer": "zz"}]},
     {"relatives": [RELATIVE | {"secret": None}]},
 ]
 
@@ -299,7 +319,7 @@ WRONG_3: list[dict[str, object]] = [
         b"{",
         b"[]",
         b"null",
-        b'{"version": 4, "toys": []}',
+        b'{"version": 5, "toys": []}',
         b'{"version": 2, "toys": [{}]}',
         b'{"version": 1, "toys": [1]}',
         b"\xff\xfe",
@@ -310,7 +330,7 @@ WRONG_3: list[dict[str, object]] = [
         json.dumps({"version": 1, "toys": [ROW | {"sender": "00"}]}).encode(),
         json.dumps({"version": 1, "toys": [ROW | {"name": "\n"}]}).encode(),
         *(json.dumps({"version": 2, "toys": [ROW_2 | wrong]}).encode() for wrong in WRONG_2),
-        *(json.dumps({"version": 3, "toys": [ROW_3 | wrong]}).encode() for wrong in WRONG_3),
+        *(json.dumps({"version": 4, "toys": [ROW_4 | wrong]}).encode() for wrong in WRONG_4),
     ],
 )
 def test_a_damaged_file_is_one_clear_line(store: KeyStore, content: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from hushbear_companion.errors import (
     BadInvitation,
     HushbearError,
     InvitationOver,
+    InvitationUnsure,
     WrongInvitation,
 )
 from hushbear_companion.invitation import Code
@@ -47,19 +48,25 @@ class Telephone:
         self.code: asyncio.Future[Code] = asyncio.get_running_loop().create_future()
         self.parent, self.grandma = (Mailboxes(url, os.urandom(32)) for _ in range(2))
         self.kept: list[Toy] = []
+        self.invited: list[Relative] = []
+        self.keep: Callable[[Relative], None] = self.invited.append
+        self.kept_there: Callable[[], object] = lambda: None
 
     async def invite(self, toy: Toy = BEAR) -> Relative:
         async with Relay(self.url) as relay:
             return await invitation.invite(
-                relay, self.parent, toy, "Grandma", "Papa", self.code.set_result
-            )
+                relay, self.parent, toy, "Grandma", "Papa", self.code.set_result,
+                self.keep,
+            )  # fmt: skip
 
     async def join(self, code: Code | None = None) -> str:
         code = code or await self.code
         async with Relay(self.url) as relay:
-            return await invitation.join(
-                relay, self.grandma, code, THERE, lambda toy, _: self.kept.append(toy)
-            )
+            return await invitation.join(relay, self.grandma, code, THERE, self._keep)
+
+    def _keep(self, toy: Toy, _: str) -> None:
+        self.kept.append(toy)
+        self.kept_there()
 
 
 async def both(telephone: Telephone) -> tuple[object, object]:
@@ -82,17 +89,12 @@ async def test_who_has_the_code_is_in_the_family(server: Process) -> None:
     assert toy.sender == relative.sender != parent.sender == BEAR.sender
     assert (parent.name, parent.role) == ("Papa", Role.PARENT)
     assert parent.secret == relative.secret
-    from hushbear_relay.client.mailbox import writing_key
     from hushbear_relay.names import mailbox_of
 
-    own = mailbox_of(public_bytes(telephone.parent.key(BEAR.id)))
-    there = mailbox_of(public_bytes(telephone.grandma.key(THERE)))
+    own = mailbox_of(public_bytes(telephone.parent.key(BEAR.id, 0)))
+    there = mailbox_of(public_bytes(telephone.grandma.key(THERE, 0)))
     assert (relative.mailbox, parent.mailbox) == (there, own)
-    for mailboxes, toy_id, to, writer in (
-        (telephone.parent, BEAR.id, there, parent.writer),
-        (telephone.grandma, THERE, own, relative.writer),
-    ):
-        assert public_bytes(writing_key(mailboxes.writing_secret(toy_id), to)) == writer
+    assert telephone.invited == [relative]
 
 
 async def test_a_wrong_code_ends_the_invitation_on_both_sides(server: Process) -> None:
@@ -283,8 +285,39 @@ def test_errors_say_what_to_do() -> None:
 
 def test_each_toy_has_a_mailbox_of_its_own() -> None:
     mailboxes = Mailboxes("https://relay.example", os.urandom(32))
-    keys = {public_bytes(mailboxes.key(toy)) for toy in (BEAR.id, THERE)}
-    secrets = {mailboxes.writing_secret(toy) for toy in (BEAR.id, THERE)}
-    assert len(keys) == len(secrets) == 2
-    assert isinstance(mailboxes.key(BEAR.id), Ed25519PrivateKey)
+    keys = {public_bytes(mailboxes.key(toy, n)) for toy in (BEAR.id, THERE) for n in range(3)}
+    assert len(keys) == 6
+    assert isinstance(mailboxes.key(BEAR.id, 0), Ed25519PrivateKey)
     assert str(mailboxes.secret) not in repr(mailboxes)
+
+
+async def test_who_is_invited_is_written_down_before_they_have_the_key(server: Process) -> None:
+    telephone = Telephone(server.url)
+    there: list[int] = []
+    telephone.keep = lambda relative: there.append(len(telephone.kept))
+    await asyncio.gather(telephone.invite(), telephone.join())
+    assert there == [0] and len(telephone.kept) == 1
+
+
+class SwitchedOff(Exception):
+    pass
+
+
+def switched_off() -> None:
+    raise SwitchedOff
+
+
+async def test_who_does_not_say_that_it_has_worked_may_have_joined(
+    server: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telephone = Telephone(server.url)
+
+    async def vanish(_: Rendezvous) -> None:
+        """A phone that is switched off ends nothing."""
+
+    monkeypatch.setattr(Rendezvous, "close", vanish)
+    monkeypatch.setattr(invitation, "LASTS", 4)
+    telephone.kept_there = switched_off
+    unsure, off = await both(telephone)
+    assert isinstance(unsure, InvitationUnsure) and isinstance(off, SwitchedOff)
+    assert len(telephone.kept) == len(telephone.invited) == 1

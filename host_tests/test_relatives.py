@@ -11,71 +11,41 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
-from host_tests.companion_command import Command, command_near
-from host_tests.companion_toy import FAMILY, SENDER, Air, Toy, make_message
-from host_tests.far_phones import KEY, FarPhone, grandma, invite, line_of, server
+from host_tests.companion_command import Command
+from host_tests.companion_toy import FAMILY, SENDER, Toy, make_message
+from host_tests.far_phones import (
+    KEY,
+    FarPhone,
+    grandma,
+    hello,
+    invite,
+    line_of,
+    near,
+    once,
+    once_far,
+    parent,
+    said,
+    server,
+    toy,
+)  # fmt: skip
 from host_tests.relay.running import Process
 from hushbear_companion import message, sealing
 from hushbear_companion.carrier import Backoff
 from hushbear_companion.errors import BadMessage
 from hushbear_companion.inbox import Inbox
 from hushbear_companion.keystore import KeyStore
+from hushbear_companion.letters import Family, Kind, News, Stage
 from hushbear_companion.mailboxes import Mailboxes
-from hushbear_companion.post import Kind, Post, Synced, open_post
+from hushbear_companion.post import Post, Synced, open_post
 from hushbear_companion.received import received
-from hushbear_companion.toy import Relative, Role
+from hushbear_companion.toy import Member, Relative, Role
 from hushbear_companion.toy import Toy as Known
 from hushbear_relay.client.correspondence import Contact
 from hushbear_relay.client.http import Relay
 
-__all__ = ["grandma", "server"]
-
-
-@pytest.fixture
-def toy() -> Toy:
-    toy = Toy(KEY)
-    del toy.phones[3]  # another grandmother, who is near
-    return toy
-
-
-@pytest.fixture
-def parent(tmp_path: Path, toy: Toy, server: Process) -> FarPhone:
-    phone = FarPhone(tmp_path / "config")
-    phone.store.add("Bruno", KEY, SENDER, FAMILY)
-    phone.run("relay", server.url)
-    return phone
-
-
-@pytest.fixture
-def near(tmp_path: Path, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command on the parent's phone, near the toy."""
-    return command_near(Air(toy), tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def hello(tmp_path: Path) -> Path:
-    path = tmp_path / "hello.wav"
-    tone = 0.2 * np.sin(np.arange(16000) * 0.1)
-    soundfile.write(path, tone, 16000)
-    return path
-
-
-def said(command: Command, *arguments: object) -> dict[str, Any]:
-    result = command(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    values: dict[str, Any] = json.loads(result.stdout)
-    return values
-
-
-def once(command: Command, *arguments: object) -> dict[str, Any]:
-    values = said(command, "run", "--once", *arguments)
-    assert values["failed"] == []
-    toy: dict[str, Any] = values["toys"][0]
-    return toy
+__all__ = ["grandma", "hello", "near", "parent", "server", "toy"]
 
 
 def test_grandma_speaks_and_the_child_answers(
@@ -117,13 +87,6 @@ def test_grandma_speaks_and_the_child_answers(
     out = tmp_path / "answer.wav"
     grandma.run("play", heard["id"], "--out", out)
     assert out.read_bytes() == message.to_wav(sealing.unseal(answer, FAMILY)[1])
-
-
-def once_far(phone: FarPhone) -> dict[str, Any]:
-    values = phone.run("run", "--once")
-    assert values["failed"] == []
-    toy: dict[str, Any] = values["toys"][0]
-    return toy
 
 
 def test_a_parent_speaks_to_a_relative(
@@ -213,23 +176,6 @@ def test_a_new_family_key_reaches_who_is_far_away(
     assert incoming.epoch == 7
 
 
-def test_who_was_removed_writes_and_hears_no_more(
-    parent: FarPhone, grandma: FarPhone, near: Command, hello: Path, toy: Toy
-) -> None:
-    invite(parent, grandma, "Grandma")
-    said(near, "send", hello, "--to", "Grandma")
-    said(near, "approve", "--always", grandma.toy.sender.hex() if grandma.toy.sender else "")
-    assert said(near, "remove", "grandma")["told"]
-    assert not said(near, "inbox")["always"]
-    assert [each["role"] for each in said(near, "family")["members"]].count("relative") == 0
-    once_far(grandma)  # what was put before is there
-    grandma.run("send", hello)
-    toy.record(make_message(sender=bytes(8)))
-    assert once(near)["arrived"] == []
-    assert once_far(grandma)["arrived"] == []
-    assert not toy.inbox()
-
-
 def test_run_goes_on_when_the_relay_comes_back(
     parent: FarPhone, grandma: FarPhone, near: Command, hello: Path, server: Process
 ) -> None:
@@ -261,8 +207,8 @@ def test_pauses_grow_and_begin_anew() -> None:
     assert backoff.failed() <= 1
 
 
-GRANDMA = Relative("Grandma", Role.RELATIVE, b"grandma1", 1, b"m" * 32, b"w" * 32, b"s" * 32)
-PAPA = Relative("Papa", Role.PARENT, SENDER, 1, b"m" * 32, b"w" * 32, b"s" * 32)
+GRANDMA = Relative("Grandma", Role.RELATIVE, b"grandma1", 1, b"m" * 32, b"s" * 32)
+PAPA = Relative("Papa", Role.PARENT, SENDER, 1, b"m" * 32, b"s" * 32)
 Take = Callable[[bytes], Synced]
 
 
@@ -299,13 +245,25 @@ def at_relative(tmp_path: Path) -> Iterator[Take]:
     yield from taking(tmp_path, toy)
 
 
-KEYS = bytes((Kind.KEYS,)) + (9).to_bytes(4, "big") + b"9" * 32
+def family(revision: int = 1, epoch: int = 9, key: bytes = b"9" * 32, **more: Any) -> bytes:
+    """What a parent's phone tells of the family."""
+    members = {
+        SENDER: Member("Papa", Role.PARENT, 1),
+        b"aunt   1": Member("Aunt", Role.RELATIVE, 2),
+    }
+    told = Family(revision, more.get("mailbox", b"n" * 32), epoch, key, members)
+    return bytes((Kind.FAMILY,)) + told.pack()
+
+
+NEWS = bytes((Kind.NEWS,)) + News(b"i" * 16, bytes(8), Stage.HEARD).pack()
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"\0", b"\x09rest", b"\1", b"\1" + bytes(600), KEYS,
+        b"", b"\0", b"\x09rest", b"\1", b"\1" + bytes(600), family(),
+        b"\4", NEWS[:-1], NEWS[:-1] + b"\0", NEWS[:-1] + b"\6", NEWS + b"x",
+        b"\5", b"\5" + bytes(600),
         b"\1" + make_message(sender=SENDER), b"\1" + make_message(sender=bytes(8)),
         b"\2" + make_message(sender=bytes(8)), b"\2" + make_message(sender=SENDER),
         b"\1" + make_message(sender=GRANDMA.sender)[:-1],
@@ -329,22 +287,38 @@ def test_a_message_waits_for_the_key_that_opens_it(at_relative: Take, tmp_path: 
     later = {**FAMILY, 9: b"9" * 32}
     synced = at_relative(b"\2" + make_message(sender=bytes(8), family=later))
     assert len(synced.waiting) == 1 and not synced.arrivals
-    synced = at_relative(KEYS)
+    synced = at_relative(family())
     assert KeyStore(tmp_path).get(None).family == later
     assert len(at_relative(b"").arrivals) == 1
 
 
 @pytest.mark.parametrize(
-    "body", [KEYS[:-1], KEYS + b"x", b"\3" + bytes(36), b"\3\0\0\0\0" + b"k" * 32, b"\3"]
-)
-def test_keys_that_are_none_change_nothing(at_relative: Take, tmp_path: Path, body: bytes) -> None:
+    "body",
+    [
+        b"\3", b"\3" + bytes(72), family()[:-1], family() + b"x", family(revision=0),
+        family(epoch=0), family(key=bytes(32)), family() + bytes(45),
+        family() + b"somebody" + b"\4" + bytes(36), family() + b"somebody\1" + bytes(36) * 70,
+    ],
+)  # fmt: skip
+def test_a_family_that_is_none_changes_nothing(
+    at_relative: Take, tmp_path: Path, body: bytes
+) -> None:
+    before = KeyStore(tmp_path).get(None)
     assert len(at_relative(body).refused) == 1
-    assert KeyStore(tmp_path).get(None).family == FAMILY
+    assert KeyStore(tmp_path).get(None) == before
 
 
 def test_a_key_that_is_known_is_not_replaced(at_relative: Take, tmp_path: Path) -> None:
-    at_relative(b"\3\0\0\0\1" + b"k" * 32)
+    at_relative(family(epoch=1, key=b"k" * 32))
     assert KeyStore(tmp_path).get(None).family == FAMILY
+
+
+def test_what_is_told_later_counts_whatever_comes_last(at_relative: Take, tmp_path: Path) -> None:
+    at_relative(family(revision=2))
+    at_relative(family(revision=1, mailbox=b"o" * 32))
+    known = KeyStore(tmp_path).get(None)
+    assert known.relatives[0].mailbox == b"n" * 32 and known.away.revision == 2
+    assert known.names == {SENDER: "Papa", b"aunt   1": "Aunt"}
 
 
 def test_a_message_for_a_toy_is_nothing_to_who_is_far_away(at_relative: Take) -> None:

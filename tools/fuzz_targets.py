@@ -43,6 +43,7 @@ from hushbear_companion.framing import PAYLOAD_MAX, FrameError, FrameReader, fra
 from hushbear_companion.keystore import KeyStore
 from hushbear_companion.partfile import PartFile
 from hushbear_companion.records import Box, StatusError
+from hushbear_companion.toy import Member, Role
 
 vars(builtins).setdefault("const", lambda value: value)
 settings_file = importlib.import_module("hushbear.settings_file")
@@ -247,7 +248,7 @@ def fuzz_keys(data: bytes) -> None:
             return
         another = bytes(range(32))
         store.add("another", another)
-        store.learn(another, bytes(8), {1: another}, {bytes(8): "Oma"})
+        store.learn(another, bytes(8), {1: another}, {bytes(8): Member("Oma", Role.PHONE, 0)})
         kept = store.toys()
         assert len(kept) >= len(toys) and all(
             toy.key is None or len(toy.key) == 32 for toy in kept

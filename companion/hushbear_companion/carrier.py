@@ -23,11 +23,13 @@ from .command import at_toy
 from .delivery import Delivery, deliver
 from .errors import BadMessage, Damaged, HushbearError, NoSuchMessage
 from .inbox import Inbox
+from .journal import Journal
 from .keystore import KeyStore
+from .letters import Kind, News, Stage
 from .mailboxes import Mailboxes
 from .members import member_name
 from .output import Output
-from .post import Arrival, Kind, Synced, open_post
+from .post import Arrival, Synced, open_post
 from .received import fetched_directory
 from .records import Box
 from .relay_problems import relay_at
@@ -92,13 +94,15 @@ class Carrier:
     async def exchange(self, wait: int = 0) -> Synced:
         """Exchange with the relay. Raises RelayUnreachable, RelayRefused."""
         toy = self.toy
-        if toy is None or not toy.relatives:
+        if toy is None or not reached(toy):
             return Synced()
         async with relay_at(self._mailboxes.url) as relay:
             with open_post(self._store, toy, relay, self._mailboxes) as post:
                 synced = await post.sync(wait)
         for arrival in synced.arrivals:
             await self._announce(toy, arrival)
+        for news in synced.news:
+            self._output.line(_line_of(toy, news))
         for relative, error in synced.refused:
             self._output.waiting(f"From {relative.name}, given up: {error}")
         return synced
@@ -116,6 +120,8 @@ class Carrier:
 
         async def work(client: Client) -> None:
             await client.phones()
+            with Inbox(toy.id) as inbox, Journal(toy.id) as journal:
+                visit.delivered = await deliver(client, inbox, journal)
             for entry in await client.entries(Box.OUTBOX):
                 if entry.done:
                     continue
@@ -126,8 +132,6 @@ class Carrier:
                     continue
                 header = message.parse_header(kept.read_bytes()[: message.HEADER_SIZE])
                 visit.fetched.append((header, path))
-            with Inbox(toy.id) as inbox:
-                visit.delivered = await deliver(client, inbox)
 
         await at_toy(toy, self._radio, self._output, work)
         for header, path in visit.fetched:
@@ -149,7 +153,7 @@ class Carrier:
         backoff = Backoff(1, 300)
         failing = False
         while (toy := self.toy) is not None:
-            if not toy.relatives:
+            if not reached(toy):
                 await asyncio.sleep(_LOOK)
                 continue
             began = loop.time()
@@ -225,6 +229,24 @@ class Carrier:
             if process is not None and process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+def reached(toy: Toy) -> bool:
+    """Return whether there is anybody at the relay to exchange with, or to shut out."""
+    return bool(toy.relatives or toy.away.leaving or toy.away.closing)
+
+
+def _line_of(toy: Toy, news: News) -> str:
+    who = toy.name if news.recipient == container.TOY else member_name(toy, news.recipient)
+    short = news.id.hex()[:8]
+    return {
+        Stage.ARRIVED: f"{short} is with who brings it to {who}",
+        Stage.DELIVERED: f"{who} has {short}",
+        Stage.HEARD: f"{who} has heard {short}",
+        Stage.ANSWERED: f"{who} has answered {short}",
+        Stage.REFUSED: f"{short} was refused; {who} does not get it",
+        Stage.FAILED: f"{short} was given up: it does not open at {who}",
+    }[news.stage]
 
 
 async def run_all(carriers: list[Carrier], say: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import cli_family, cli_inbox, cli_relatives, cli_settings, link
+from . import cli_family, cli_inbox, cli_post, cli_relatives, cli_settings, link
 from .command import (
     Group,
     JsonOption,
@@ -125,7 +125,7 @@ def send(
     to = KeyStore().get(toy)
     output = output_for(as_json)
     if to.key is None or (recipient or "toy").casefold() != "toy":
-        cli_relatives.send_far(to, file, recipient, output)
+        cli_post.send_far(to, file, recipient, output)
         return
     outbox = Outbox()
     draft = outbox.draft(to, file)
@@ -168,7 +168,10 @@ def fetch(
 ) -> None:
     """Fetch what the child recorded, as WAV files."""
     from . import recordings
+    from .delivery import notice
     from .errors import BadMessage, Damaged
+    from .inbox import Inbox
+    from .journal import Journal
     from .output import error_values, iso
     from .records import Box
 
@@ -181,6 +184,8 @@ def fetch(
     failed: list[tuple[Entry, HushbearError]] = []
 
     async def work(client: Client) -> None:
+        with Inbox(source.id) as inbox, Journal(source.id) as journal:
+            await notice(client, inbox, journal)
         entries = [e for e in await client.entries(Box.OUTBOX) if everything or not e.done]
         for number, entry in enumerate(entries, 1):
             with output.progress(f"Fetching {number} of {len(entries)}") as progress:
@@ -396,7 +401,7 @@ for _command in (
     *(cli_inbox.seal, cli_inbox.receive, cli_inbox.inbox, cli_inbox.play, cli_inbox.approve),
     *(cli_inbox.refuse, cli_inbox.deliver),
     *(cli_relatives.relay, cli_relatives.invite, cli_relatives.join, cli_relatives.family),
-    *(cli_relatives.remove, cli_relatives.run),
+    *(cli_relatives.remove, cli_post.sent, cli_post.run),
     *(cli_family.pair, cli_family.phones, cli_family.rename, cli_family.revoke),
 ):
     app.command()(_command)

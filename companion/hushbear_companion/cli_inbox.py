@@ -217,6 +217,7 @@ def _hear(
 def _play_received(to: Toy, text: str, out: Path | None, output: Output) -> bool:
     """Play what has come for this phone itself, if `text` begins the id of one such message."""
     from . import sealing
+    from .journal import Journal
     from .received import received
 
     begins = text.lower()
@@ -229,6 +230,8 @@ def _play_received(to: Toy, text: str, out: Path | None, output: Output) -> bool
     line = f"{who['name'] or who['from']}, {each.seconds:.1f} s"
     values = {"toy": to.name, "id": each.header.id.hex(), **who}
     _hear(blocks, line, {**values, "seconds": round(each.seconds, 2)}, out, output)
+    with Journal(to.id) as journal:
+        journal.hear(each.header.id, each.header.sender)
     return True
 
 
@@ -265,8 +268,9 @@ def approve(
     to = KeyStore().get(toy)
     with Inbox(to.id) as box:
         chosen = [box.find(text) for text in dict.fromkeys(ids or [])]
-        trusted = None if always is None else find_member(to, box, always)
-        asked = None if ask is None else find_member(to, box, ask)
+        known = {*(each.sender for each in box.messages()), *box.standing()}
+        trusted = None if always is None else find_member(to, always, known)
+        asked = None if ask is None else find_member(to, ask, known)
         before = {each.id for each in box.due(_epoch(to))}
         for each in chosen:
             box.approve(each.id)
@@ -299,13 +303,18 @@ def refuse(
     with Inbox(to.id) as box:
         chosen = [box.find(text) for text in dict.fromkeys(ids)]
         for each in chosen:  # all, or none
-            if each.state not in (State.WAITING, State.APPROVED):
+            if each.state in (State.HEARD, State.ANSWERED):
                 box.refuse(each.id)
         for each in chosen:
             box.refuse(each.id)
     output_for(as_json).result(
         {"toy": to.name, "refused": [{"id": each.id.hex()} for each in chosen]},
         f"{messages(len(chosen))} deleted for good.",
+        *(
+            [f"{to.name} has {messages(on_toy)} of them, and loses that the next time."]
+            if (on_toy := [each.state for each in chosen].count(State.DELIVERED))
+            else []
+        ),
     )
 
 
@@ -313,15 +322,16 @@ def deliver(toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOptio
     """Bring the toy what was approved, and learn what the child has heard."""
     from .delivery import deliver as bring
     from .inbox import Inbox
+    from .journal import Journal
 
     to = KeyStore().get(toy)
     output = output_for(as_json)
-    with Inbox(to.id) as box:
+    with Inbox(to.id) as box, Journal(to.id) as journal:
 
         async def work(client: Client) -> Delivery:
             await client.phones()  # for the names of those that are new
             with output.progress(f"Delivering to {to.name}") as progress:
-                return await bring(client, box, progress)
+                return await bring(client, box, journal, progress)
 
         done = with_toy(to, radio, output, work)
     to = KeyStore().get(to.name)
@@ -335,10 +345,11 @@ async def deliver_too(client: Client, to: Toy, output: Output) -> Delivery:
     done, so nothing is raised."""
     from .delivery import Delivery, deliver
     from .inbox import Inbox
+    from .journal import Journal
 
     try:
-        with Inbox(to.id) as box:
-            return await deliver(client, box)
+        with Inbox(to.id) as box, Journal(to.id) as journal:
+            return await deliver(client, box, journal)
     except HushbearError as error:
         output.waiting(f"The inbox was left alone: {error}")
         return Delivery()

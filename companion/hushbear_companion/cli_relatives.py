@@ -6,34 +6,30 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import mailboxes
 from .cli_family import host_name
-from .command import JsonOption, RadioOption, ToyOption, link_key, output_for
-from .errors import (
-    HushbearError,
-    NoFamily,
-    NoToyInSight,
-    NotThisToy,
-    RelayRefused,
-    RelayUnreachable,
-    UsageError,
-)
+from .cli_post import with_post
+from .command import JsonOption, ToyOption, link_key, output_for
+from .errors import HushbearError, InvitationUnsure, NoFamily, UsageError
 from .keystore import KeyStore
+from .members import find_relative
 from .relay_problems import check_installed, relay_at
-from .toy import Relative, Role, Toy
+from .toy import MEMBERS_MAX, Member, Relative, Toy, renewal_due, without
 
 if TYPE_CHECKING:
-    from .carrier import Carrier
     from .invitation import Code
     from .output import Output
-    from .post import Post
+
+_RENEWAL = (
+    "{} makes a new key for the family when this phone is near it next, as in `hushbear status`."
+)
 
 
 def relay(
@@ -83,7 +79,8 @@ def invite(
             "Connect to the toy once, with `hushbear status`: it gives this phone one.",
         )
     name = " ".join(name.split())
-    own_name = own_name or to.members.get(to.sender) or host_name()
+    own = to.members.get(to.sender)
+    own_name = own_name or (own and own.name) or host_name()
     for each in (name, own_name):
         pack_name(each)
     _check_new(to, name)
@@ -94,15 +91,26 @@ def invite(
         print(f"Say this to {name}, who types: hushbear join {code}", file=sys.stderr, flush=True)
         output.waiting("It is good once, for ten minutes. Waiting …")
 
+    kept: list[Relative] = []
+
+    def keep(relative: Relative) -> None:
+        store.change(to.id, lambda known: replace(known, relatives=(*known.relatives, relative)))
+        kept.append(relative)
+
     async def work() -> Relative:
         async with relay_at(uses.url) as there:
             from . import invitation
 
-            return await invitation.invite(there, uses, to, name, own_name, tell)
+            return await invitation.invite(there, uses, to, name, own_name, tell, keep)
 
-    relative = asyncio.run(work())
-
-    store.change(to.id, lambda known: replace(known, relatives=(*known.relatives, relative)))
+    try:
+        relative = asyncio.run(work())
+    except InvitationUnsure:
+        raise
+    except Exception:
+        for here in kept:
+            store.change(to.id, partial(without, relative=here))
+        raise
     _make_mailbox(store, store.get(to.name), output)
     output.result(
         {"toy": to.name, **relative_values(relative)},
@@ -167,247 +175,83 @@ def remove(
     to = store.get(toy)
     output = output_for(as_json)
     gone = find_relative(to, name)
-    store.change(
-        to.id,
-        lambda known: replace(
-            known, relatives=tuple(each for each in known.relatives if each != gone)
-        ),
-    )
+    store.change(to.id, partial(without, relative=gone))
     with Inbox(to.id) as box:
         box.ask_again(gone.sender)
     told = True
     try:
-        _with_post(store, to, lambda post: _shut_out(post, gone))
+        with_post(store, to, lambda post: post.admit())
     except HushbearError as error:
         told = False
         output.waiting(f"{error} The relay is told when it is there.")
+    to = store.get(to.name)
     output.result(
-        {"toy": to.name, **relative_values(gone), "told": told},
+        {"toy": to.name, **relative_values(gone), "told": told, "new_key": not renewal_due(to)},
         f"{gone.name} is removed"
         + (": the relay takes nothing from there any more." if told else ", and heard no more."),
+        *([_RENEWAL.format(to.name)] if renewal_due(to) else []),
     )
 
 
 def _make_mailbox(store: KeyStore, toy: Toy, output: Output) -> None:
     """Have the relay take what the other one sends; else `run` does that later."""
     try:
-        _with_post(store, toy, lambda post: post.admit())
+        with_post(store, toy, lambda post: post.admit())
     except HushbearError as error:
         output.waiting(f"{error} `hushbear run` makes up for it.")
 
 
-async def _shut_out(post: Post, gone: Relative) -> None:
-    post.forget(gone)
-    await post.admit()
-
-
-def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None:
-    """Send a recording through the relay: to a relative by name, or to a toy that is far away."""
-    import time
-
-    from . import audio, message, sealing
-    from .post import Kind
-
-    if recipient is None or recipient.casefold() == "toy":
-        kind, name = Kind.FOR_TOY, to.name
-        relative = next((each for each in to.relatives if each.role is Role.PARENT), None)
-        if relative is None:
-            raise NoFamily("Nobody here brings messages to the toy.", "Join again by a new code.")
-    else:
-        kind, relative = Kind.FOR_YOU, find_relative(to, recipient)
-        name = relative.name
-    if to.sender is None or not to.family:
-        raise NoFamily("This phone has no key of the family yet.")
-    check_installed()
-    blocks = audio.blocks_from_file(file)
-    epoch = max(to.family)
-    now = message.timestamp(time.time())
-    header = message.Header(message.new_id(), to.sender, now, epoch)
-    content = sealing.seal(header, blocks, to.family[epoch])
-
-    async def work(post: Post) -> None:
-        post.send(relative, kind, content, header.id)
-        await post.put()
-
-    at_relay = True
-    try:
-        _with_post(KeyStore(), to, work)
-    except (RelayUnreachable, RelayRefused) as error:
-        at_relay = False
-        output.waiting(f"{error} The message is kept: `hushbear run` sends it.")
-    seconds = message.duration(len(content))
-    output.result(
-        {
-            "toy": to.name,
-            "to": name,
-            "file": str(file),
-            "id": header.id.hex(),
-            "size": len(content),
-            "seconds": round(seconds, 2),
-            "at_relay": at_relay,
-        },
-        f"On its way to {name}: {seconds:.1f} s, message {header.id.hex()[:8]}.",
-    )
-
-
-def run(
-    once: Annotated[
-        bool, typer.Option("--once", help="Do what is to be done now, and end.")
-    ] = False,
-    on_message: Annotated[
-        str | None,
-        typer.Option(metavar="COMMAND", help="Run this for each message that comes."),
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the child's messages go as WAV.")
-    ] = None,
-    toy: ToyOption = None,
-    radio: RadioOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Keep messages moving between relay, this phone and the toy, until it is stopped."""
-    check_installed()
-    from .carrier import Carrier, run_all
-    from .private import data_directory
-
-    store = KeyStore()
-    uses = mailboxes.get()
-    output = output_for(as_json)
-    toys = [store.get(toy)] if toy or not store.toys() else store.toys()
-    carriers = [
-        Carrier(
-            store, each, uses, radio, output,
-            answers or data_directory() / each.id.hex() / "answers", on_message,
-        )
-        for each in toys
-    ]  # fmt: skip
-    if not once:
-        asyncio.run(run_all(carriers, output.waiting))
-        return
-    done = [asyncio.run(_once(carrier)) for carrier in carriers]
-    failed = [error for each in done for error in each.pop("errors")]
-    from .output import error_values
-
-    output.result(
-        {
-            "toys": [
-                {"toy": each.name, **values} for each, values in zip(toys, done, strict=True)
-            ],
-            "failed": [error_values(error) for error in failed],
-        },
-        *(f"hushbear: {error}" for error in failed),
-    )
-    serious = [error for error in failed if not isinstance(error, NoToyInSight | NotThisToy)]
-    if serious:
-        raise typer.Exit(serious[0].exit_code)
-
-
-async def _once(carrier: Carrier) -> dict[str, Any]:
-    """From the relay, to the toy and back, and to the relay."""
-    errors: list[HushbearError] = []
-    arrivals, put, visit = [], 0, None
-    for step in ("relay", "toy", "relay"):
-        try:
-            if step == "toy":
-                visit = await carrier.visit()
-                errors += visit.failed
-                continue
-            synced = await carrier.exchange()
-        except HushbearError as error:
-            errors.append(error)
-            continue
-        arrivals += synced.arrivals
-        put += synced.moved.put
-        errors += [error for _, error in (*synced.refused, *synced.waiting)]
-    return {
-        "arrived": [each.header.id.hex() for each in arrivals],
-        "delivered": [each.id.hex() for each in visit.delivered.delivered] if visit else [],
-        "fetched": [header.id.hex() for header, _ in visit.fetched] if visit else [],
-        "put": put,
-        "errors": errors,
-    }
-
-
-def _with_post(store: KeyStore, toy: Toy, work: Callable[[Post], Awaitable[None]]) -> None:
-    """Do something with a toy's post; raises RelayUnreachable and RelayRefused."""
-    check_installed()
-    from .post import open_post
-
-    uses = mailboxes.get()
-
-    async def open_and_work() -> None:
-        async with relay_at(uses.url) as there:
-            with open_post(store, toy, there, uses) as post:
-                await work(post)
-
-    asyncio.run(open_and_work())
-
-
 def family(toy: ToyOption = None, as_json: JsonOption = False) -> None:
-    """Show who belongs to a toy's family, as far as this phone knows."""
+    """Show who else belongs to a toy's family."""
     from .output import when
 
     to = KeyStore().get(toy)
     output = output_for(as_json)
-    phones = [
-        {"name": name, "id": sender.hex(), "role": "phone", "since": None}
-        for sender, name in to.members.items()
-        if sender != to.sender
-    ]
+    members = sorted(to.everybody.items(), key=lambda item: (item[1].role.value, item[1].name))
     output.table(
         {
             "toy": to.name,
             "id": to.sender and to.sender.hex(),
-            "members": [*phones, *(relative_values(each) for each in to.relatives)],
+            "members": [member_values(sender, each) for sender, each in members],
+            "new_key_due": renewal_due(to),
         },
         ("name", "id", "role", "since"),
         [
-            *([str(each["name"]), str(each["id"]), "phone", "-"] for each in phones),
-            *(
-                [each.name, each.sender.hex(), each.role.value, when(_moment(each))]
-                for each in to.relatives
-            ),
+            [each.name, sender.hex(), each.role.value, when(moment(each.since))]
+            for sender, each in members
         ],
     )
+    if renewal_due(to):
+        output.waiting(_RENEWAL.format(to.name))
+
+
+def member_values(sender: bytes, member: Member) -> dict[str, Any]:
+    """Return the keys of a member of the family."""
+    from .output import iso
+
+    return {
+        "name": member.name,
+        "id": sender.hex(),
+        "role": member.role.value,
+        "since": iso(moment(member.since)),
+    }
 
 
 def relative_values(relative: Relative) -> dict[str, Any]:
     """Return the keys of a relative."""
-    from .output import iso
-
-    return {
-        "name": relative.name,
-        "id": relative.sender.hex(),
-        "role": relative.role.value,
-        "since": iso(_moment(relative)),
-    }
+    member = Member(relative.name, relative.role, relative.since)
+    return member_values(relative.sender, member)
 
 
-def find_relative(to: Toy, text: str) -> Relative:
-    """Return the only relative who is called so, or whose sender id it is; NoSuchMember else."""
-    from .errors import NoSuchMember
-
-    text = " ".join(text.split())
-    found = [
-        each
-        for each in to.relatives
-        if text.lower() == each.sender.hex() or text.casefold() == each.name.casefold()
-    ]
-    if len(found) != 1:
-        raise NoSuchMember(
-            f"{'Several relatives are' if found else 'No relative is'} called {text!r}.",
-            "See `hushbear family`.",
-        )
-    return found[0]
-
-
-def _moment(relative: Relative) -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(relative.since, UTC) if relative.since else None
+def moment(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def _check_new(to: Toy, name: str) -> None:
+    if len(to.everybody) + 2 > MEMBERS_MAX:
+        raise UsageError(
+            f"The family of {to.name} has {MEMBERS_MAX} members.", "`hushbear remove` one first."
+        )
     if any(known.casefold() == name.casefold() for known in to.names.values()):
         raise UsageError(
             f"Somebody in the family of {to.name} is called {name!r} already.",

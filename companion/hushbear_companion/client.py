@@ -37,6 +37,7 @@ from .errors import (
 from .partfile import PartFile
 from .records import Box, Entry, Settings, Status, StatusError
 from .session import Session, Stream, Timing
+from .toy import Member
 from .transport import Radio, Sighting
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class Client:
         """
         self.sender = sender  # this phone's sender id; the toy gives it
         self.family: dict[int, bytes] = dict(family_keys or {})  # its keys, by epoch
-        self.members: dict[bytes, str] = {}  # names of its phones by sender id, where asked
+        self.members: dict[bytes, Member] = {}  # its phones by sender id, where asked
         self._learned = learned or (lambda _: None)
         self._renew = renew
         self._key = key
@@ -405,7 +406,7 @@ class Client:
         return bool(keys)
 
     def _meet(self, phones: list[family.Phone]) -> None:
-        self.members = {phone.sender: phone.name for phone in phones}
+        self.members = {phone.sender: phone.member for phone in phones}
         self.sender = next(phone.sender for phone in phones if phone.here)
         self._learned(self)
 

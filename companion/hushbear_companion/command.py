@@ -100,6 +100,7 @@ async def at_toy(
             waiting=output.waiting,
             sender=toy.sender,
             family_keys=toy.family,
+            renew=toy.away.spent,
             learned=lambda client: store.learn(key, client.sender, client.family, client.members),
         ) as client,
     ):

@@ -1,17 +1,26 @@
-"""From the inbox to the toy: what was approved is brought there, once; what was heard is noted."""
+"""At the toy: what was approved is brought there, once; what was refused goes; what the child has
+heard and answered is noted."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hushbear import family_wire
+from hushbear import container, family_wire
 
 from . import sealing
-from .errors import BadMessage, Damaged, HushbearError, NoSuchMessage, ToyMisbehaves
-from .inbox import Inbox, Incoming, State
+from .errors import (
+    BadMessage,
+    Damaged,
+    FileProblem,
+    HushbearError,
+    NoSuchMessage,
+    ToyMisbehaves,
+)
+from .inbox import Inbox, Incoming
+from .journal import Journal
+from .letters import News, Stage
 from .records import Box
 
 if TYPE_CHECKING:
@@ -26,13 +35,22 @@ class Delivery:
     failed: list[tuple[Incoming, HushbearError]] = field(default_factory=list)
 
 
-async def deliver(client: Client, inbox: Inbox, progress: Progress | None = None) -> Delivery:
-    """Bring to a connected toy what is due, and note what the child has heard.
+async def deliver(
+    client: Client, inbox: Inbox, journal: Journal, progress: Progress | None = None
+) -> Delivery:
+    """Note what the child has done, as notice() does, and bring to a connected toy what is due.
 
     An error that concerns one message does not keep the others; after any other, those that were
     not tried stay as they are. Both are in what is returned. Raises FileProblem only.
     """
     result = Delivery()
+    try:
+        await notice(client, inbox, journal)
+    except FileProblem:
+        raise
+    except HushbearError as error:
+        result.failed += [(each, error) for each in inbox.due(client.epoch)]
+        return result
     for incoming in inbox.due(client.epoch):
         try:
             if await _bring(client, inbox, incoming.id, progress):
@@ -42,11 +60,25 @@ async def deliver(client: Client, inbox: Inbox, progress: Progress | None = None
         except HushbearError as error:
             result.failed.append((incoming, error))
             return result
-    if inbox.messages(State.DELIVERED):
-        with contextlib.suppress(HushbearError):  # another time, then
-            entries = await client.entries(Box.INBOX)
-            inbox.heard(entry.id for entry in entries if entry.done)
     return result
+
+
+async def notice(client: Client, inbox: Inbox, journal: Journal) -> None:
+    """Note what the child has heard, and answered: what was heard by now, and after which there
+    is something on the toy that nobody has fetched. Take from the toy what was refused."""
+    there = await client.entries(Box.INBOX)
+    recorded = [each.sequence for each in await client.entries(Box.OUTBOX) if not each.done]
+    last = max(recorded, default=0)
+    heard = [each.id for each in there if each.done]
+    answered = [each.id for each in there if each.done and each.sequence < last]
+    inbox.heard(heard)
+    inbox.answered(answered)
+    for stage, ids in ((Stage.HEARD, heard), (Stage.ANSWERED, answered)):
+        for message_id in ids:
+            journal.learn(News(message_id, container.TOY, stage))
+    for each in there:
+        if inbox.refused(each.id):
+            await client.delete(Box.INBOX, each.id)
 
 
 async def _bring(

@@ -120,6 +120,13 @@ class InvitationOver(HushbearError):
     hint = "A code is good once, for ten minutes: make a new one with `hushbear invite`."
 
 
+class InvitationUnsure(InvitationOver):
+    """The last word of an invitation did not come: the relative may have joined."""
+
+    code = "invitation-unsure"
+    hint = "If not: `hushbear remove` them, and invite them again."
+
+
 def attempts_in_words(left: int) -> str:
     """Return in words how many attempts a pairing window has left."""
     return f"{left or 'no'} attempt{'' if left == 1 else 's'} left"

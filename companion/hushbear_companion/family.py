@@ -13,6 +13,7 @@ from hushbear import family_wire
 
 from .errors import ToyMisbehaves, UsageError
 from .records import clean
+from .toy import Member, Role
 
 NAME_SIZE: int = family_wire.NAME_SIZE
 SLOTS: int = family_wire.SLOTS
@@ -29,6 +30,11 @@ class Phone:
     paired: datetime | None
     name: str
     here: bool
+
+    @property
+    def member(self) -> Member:
+        """What the family knows of whoever has it."""
+        return Member(self.name, Role.PHONE, int(self.paired.timestamp()) if self.paired else 0)
 
 
 def parse_epochs(body: bytes, after: int) -> dict[int, bytes]:

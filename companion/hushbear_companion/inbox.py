@@ -5,51 +5,44 @@
         inbox.approve(incoming.id)
         for incoming in inbox.due(epoch): ...             # delivery.py brings them to the toy
 
-A message is waiting, approved, delivered, heard, in this order and never back; or it was refused,
-which deletes it for good. Its id is remembered in each case, so that a message which comes again
-is not delivered again, and its row says to whoever writes receipts how far it has come, and since
-when. What is here has been opened once: it is genuine, and of the family.
+A message is waiting, approved, delivered, heard, answered, in this order and never back; or it was
+refused, which deletes it for good, from the toy, too. Its id is remembered in each case, so that a
+message which comes again is not delivered again, and its row says to whoever tells the sender how
+far it has come, and since when. What is here has been opened once: it is genuine, and of the
+family.
 
 An approval that stands for a member counts for what is sealed with the family's newest key only:
 a phone that was removed has none but older ones. The family key is all that a message proves, so
 members can pretend to be each other.
 
-One SQLite file for each toy: any number of processes may use it at once, and a power cut leaves
-each change made or not made.
+One SQLite file for each toy.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from hushbear import container
 
 from . import message, sealing
-from .errors import BadMessage, FileProblem, HushbearError, InboxFull, NoSuchMessage, UsageError
+from .database import Database, now
+from .errors import BadMessage, InboxFull, NoSuchMessage, UsageError
 from .private import data_directory
 
 PENDING_MAX = 256  # messages that are not delivered yet
 PENDING_OF_ONE_MAX = 64  # of these, from one member
 KEEP = 30 * 24 * 3600  # seconds that what was delivered, and perhaps not heard, can be played here
 
-_VERSION = 1
-_LOCK_TIMEOUT = 30.0  # seconds
-_SCHEMA = (
-    """
+_STATES = "'waiting', 'approved', 'delivered', 'heard', 'refused'"
+_TABLE = """
     CREATE TABLE message (
         id BLOB PRIMARY KEY CHECK (length(id) = 16),
-        state TEXT NOT NULL CHECK (
-            state IN ('waiting', 'approved', 'delivered', 'heard', 'refused')),
+        state TEXT NOT NULL CHECK (state IN ({states})),
         changed INTEGER NOT NULL,   -- when it came into this state, Unix seconds
         received INTEGER NOT NULL,
         sender BLOB NOT NULL CHECK (length(sender) = 8),
@@ -58,14 +51,26 @@ _SCHEMA = (
         size INTEGER NOT NULL,
         sealed BLOB                 -- as it came, NULL once nobody needs it
     )
-    """,
-    "CREATE INDEX by_state ON message (state, received)",
-    """
-    CREATE TABLE standing (
-        sender BLOB PRIMARY KEY CHECK (length(sender) = 8),
-        since INTEGER NOT NULL
-    )
-    """,
+"""
+_VERSIONS = (
+    (
+        _TABLE.format(states=_STATES),
+        "CREATE INDEX by_state ON message (state, received)",
+        """
+        CREATE TABLE standing (
+            sender BLOB PRIMARY KEY CHECK (length(sender) = 8),
+            since INTEGER NOT NULL
+        )
+        """,
+    ),
+    (
+        "DROP INDEX by_state",
+        "ALTER TABLE message RENAME TO before",
+        _TABLE.format(states=f"{_STATES}, 'answered'"),
+        "INSERT INTO message SELECT * FROM before ORDER BY rowid",
+        "DROP TABLE before",
+        "CREATE INDEX by_state ON message (state, received)",
+    ),
 )
 _COLUMNS = "id, sender, epoch, time, size, state, received, changed"
 
@@ -77,6 +82,7 @@ class State(Enum):
     APPROVED = "approved"  # and on its way
     DELIVERED = "delivered"  # the toy has it
     HEARD = "heard"
+    ANSWERED = "answered"  # the child has recorded something since
     REFUSED = "refused"
 
 
@@ -99,37 +105,19 @@ class Incoming:
         return message.duration(self.size)
 
 
-class Inbox:
+class Inbox(Database):
     """The inbox of the toy with that id; with it closed, nothing of it works."""
 
     def __init__(self, toy_id: bytes, directory: Path | None = None) -> None:
-        self.path = (directory or data_directory()) / toy_id.hex() / "inbox.db"
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise FileProblem(
-                f"{self.path} cannot be written: {error.strerror}.",
-                "Make room, or mend its permissions.",
-            ) from None
-        with self._problems():
-            self._db = sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT, isolation_level=None)
-        try:
-            self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
-
-    def __enter__(self) -> Inbox:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._db.close()
+        path = (directory or data_directory()) / toy_id.hex() / "inbox.db"
+        damaged = "Move it away; what the toy does not have yet has to be sent again."
+        super().__init__(path, _VERSIONS, damaged)
+        with self._changing() as db:
+            db.execute(
+                "UPDATE message SET sealed = NULL WHERE sealed IS NOT NULL AND "
+                "(state IN ('heard', 'answered') OR (state = 'delivered' AND changed < ?))",
+                (now() - KEEP,),
+            )
 
     def take(self, content: bytes, family: Mapping[int, bytes]) -> tuple[Incoming, bool]:
         """Open a sealed message and let it wait; return it, and whether it is new here.
@@ -143,7 +131,7 @@ class Inbox:
             raise BadMessage(
                 "That is a recording of the toy's own child.", "Send it to somebody else."
             )
-        now = _now()
+        came = now()
         with self._changing():
             known = self._get(header.id)
             if known:
@@ -152,7 +140,7 @@ class Inbox:
             self._db.execute(
                 "INSERT INTO message (id, state, changed, received, sender, epoch, time, size, "
                 "sealed) VALUES (?, 'waiting', ?, ?, ?, ?, ?, ?, ?)",
-                (header.id, now, now, header.sender, header.epoch, header.time, len(content),
+                (header.id, came, came, header.sender, header.epoch, header.time, len(content),
                  content),
             )  # fmt: skip
             incoming = self._get(header.id)
@@ -186,41 +174,48 @@ class Inbox:
 
     def sealed(self, message_id: bytes) -> bytes:
         """Return a message as it came, or raise NoSuchMessage where it is not kept any more."""
-        with self._problems():
-            row = self._db.execute(
-                "SELECT sealed FROM message WHERE id = ?", (message_id,)
-            ).fetchone()
-        if row is None or row[0] is None:
+        rows = self._rows("SELECT sealed FROM message WHERE id = ?", message_id)
+        if not rows or rows[0][0] is None:
             raise NoSuchMessage(
                 f"Message {message_id.hex()[:8]} is not kept here any more.",
                 "The child has heard it, or it was delivered long ago.",
             )
-        return bytes(row[0])
+        return bytes(rows[0][0])
 
     def approve(self, message_id: bytes) -> None:
         """Let a message through. One that is further already stays so."""
         self._move(message_id, State.APPROVED, State.WAITING)
 
     def refuse(self, message_id: bytes) -> None:
-        """Delete a message for good, and take it never again. Raises UsageError where the toy has
-        it already."""
-        self._move(message_id, State.REFUSED, State.WAITING, State.APPROVED)
-        if not self._refused(message_id):
+        """Delete a message for good, and take it never again; the toy loses it at the next visit.
+        Raises UsageError where the child has heard it."""
+        self._move(message_id, State.REFUSED, State.WAITING, State.APPROVED, State.DELIVERED)
+        if not self.refused(message_id):
             short = message_id.hex()[:8]
             raise UsageError(
-                f"The toy has message {short} already.",
-                f"Take it from there: `hushbear delete {short}`.",
+                f"The child has heard message {short} already.",
+                f"Take it from the toy: `hushbear delete {short}`.",
             )
+
+    def refused(self, message_id: bytes) -> bool:
+        """Return whether a message was refused."""
+        known = self._get(message_id)
+        return known is not None and known.state is State.REFUSED
 
     def delivered(self, message_id: bytes) -> bool:
         """The toy has the message. Returns False where it was refused meanwhile."""
         self._move(message_id, State.DELIVERED, State.WAITING, State.APPROVED)
-        return not self._refused(message_id)
+        return not self.refused(message_id)
 
     def heard(self, message_ids: Iterable[bytes]) -> None:
         """The child has heard these, of which some may not be from here."""
         for message_id in message_ids:
             self._move(message_id, State.HEARD, State.DELIVERED)
+
+    def answered(self, message_ids: Iterable[bytes]) -> None:
+        """The child has answered these, likewise."""
+        for message_id in message_ids:
+            self._move(message_id, State.ANSWERED, State.HEARD)
 
     def due(self, epoch: int) -> list[Incoming]:
         """Return what may be brought to the toy of a family whose newest key has number `epoch`,
@@ -233,41 +228,18 @@ class Inbox:
 
     def standing(self) -> list[bytes]:
         """Return the sender ids of the members whose messages need no parent."""
-        with self._problems():
-            rows = self._db.execute("SELECT sender FROM standing ORDER BY since, rowid")
-            return [bytes(sender) for (sender,) in rows]
+        rows = self._rows("SELECT sender FROM standing ORDER BY since, rowid")
+        return [bytes(sender) for (sender,) in rows]
 
     def approve_always(self, sender: bytes) -> None:
         """Let through what waits, and what will come, from a member."""
         with self._changing():
-            self._db.execute("INSERT OR IGNORE INTO standing VALUES (?, ?)", (sender, _now()))
+            self._db.execute("INSERT OR IGNORE INTO standing VALUES (?, ?)", (sender, now()))
 
     def ask_again(self, sender: bytes) -> None:
         """Let a member's messages wait again."""
         with self._changing():
             self._db.execute("DELETE FROM standing WHERE sender = ?", (sender,))
-
-    def _prepare(self) -> None:
-        with self._problems():
-            self._db.execute("PRAGMA auto_vacuum = FULL")
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._db.execute("PRAGMA synchronous = EXTRA")
-        with self._changing():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if not version:
-                for statement in _SCHEMA:
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
-            elif version != _VERSION:
-                raise FileProblem(
-                    f"{self.path} was written by another version of the companion.",
-                    "Update the companion.",
-                )
-            self._db.execute(
-                "UPDATE message SET sealed = NULL WHERE sealed IS NOT NULL AND "
-                "(state = 'heard' OR (state = 'delivered' AND changed < ?))",
-                (_now() - KEEP,),
-            )
 
     def _check_room(self, sender: bytes) -> None:
         pending = self._select("state IN ('waiting', 'approved')")
@@ -276,18 +248,15 @@ class Inbox:
         if [each.sender for each in pending].count(sender) >= PENDING_OF_ONE_MAX:
             raise InboxFull(f"{PENDING_OF_ONE_MAX} messages from one member are in the inbox.")
 
-    def _refused(self, message_id: bytes) -> bool:
-        known = self._get(message_id)
-        return known is not None and known.state is State.REFUSED
-
     def _move(self, message_id: bytes, to: State, *origins: State) -> None:
         marks = ", ".join("?" * len(origins))
-        sealed = "NULL" if to in (State.HEARD, State.REFUSED) else "sealed"
+        kept = to in (State.APPROVED, State.DELIVERED)
+        sealed = "sealed" if kept else "NULL"
         with self._changing():
             self._db.execute(
                 f"UPDATE message SET state = ?, changed = ?, sealed = {sealed} "
                 f"WHERE id = ? AND state IN ({marks})",
-                (to.value, _now(), message_id, *(state.value for state in origins)),
+                (to.value, now(), message_id, *(state.value for state in origins)),
             )
 
     def _get(self, message_id: bytes) -> Incoming | None:
@@ -295,37 +264,9 @@ class Inbox:
         return found[0] if found else None
 
     def _select(self, condition: str, *values: Any) -> list[Incoming]:
-        with self._problems():
-            rows = self._db.execute(f"SELECT {_COLUMNS} FROM message WHERE {condition}", values)
+        rows = self._rows(f"SELECT {_COLUMNS} FROM message WHERE {condition}", *values)
+        with self._problems():  # what a damaged file says may be impossible
             return [_incoming(*row) for row in rows]
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._problems():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _problems(self) -> Iterator[None]:
-        try:
-            yield
-        except HushbearError:
-            raise
-        except sqlite3.OperationalError as error:
-            raise FileProblem(
-                f"{self.path} cannot be used now: {error}.", "Try again; see that there is room."
-            ) from None
-        except (sqlite3.Error, ValueError, TypeError, OverflowError):
-            raise FileProblem(
-                f"{self.path} is damaged.",
-                "Move it away; what the toy does not have yet has to be sent again.",
-            ) from None
 
 
 def _incoming(
@@ -342,7 +283,3 @@ def _incoming(
         datetime.fromtimestamp(received, UTC),
         datetime.fromtimestamp(changed, UTC),
     )
-
-
-def _now() -> int:
-    return message.timestamp(time.time())

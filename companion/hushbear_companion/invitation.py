@@ -24,15 +24,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from hushbear_relay import signing
 from hushbear_relay.client.errors import ClientError, NotFound, Over, Refused, Unreachable
 from hushbear_relay.client.http import Relay
-from hushbear_relay.client.mailbox import Mailbox, writing_key
+from hushbear_relay.client.mailbox import Mailbox
 from hushbear_relay.client.rendezvous import Rendezvous
 from hushbear_relay.problems import Problem
 
 from . import cpace, message
-from .errors import BadInvitation, InvitationOver, RelayRefused, WrongInvitation
+from .errors import (
+    BadInvitation,
+    InvitationOver,
+    InvitationUnsure,
+    RelayRefused,
+    WrongInvitation,
+)
 from .family import NAME_SIZE, clean_name, pack_name
 from .mailboxes import Mailboxes
 from .sealing import FAMILY_KEY_SIZE
@@ -48,10 +53,9 @@ _AD_RELATIVE = b"relative"
 _AD_PARENT = b"parent"
 _HELLO = struct.Struct(">B16s32s")  # version, sid, Ya
 _MAILBOX = struct.Struct("32s")
-_RELATIVE = struct.Struct("32s32s")  # mailbox, writer
 _FAMILY = struct.Struct(
-    f">32s{message.SENDER_SIZE}s{message.SENDER_SIZE}sI{FAMILY_KEY_SIZE}s{NAME_SIZE}s{NAME_SIZE}s"
-)  # writer; sender ids of relative and parent; epoch and key; names of relative and parent
+    f">{message.SENDER_SIZE}s{message.SENDER_SIZE}sI{FAMILY_KEY_SIZE}s{NAME_SIZE}s{NAME_SIZE}s"
+)  # sender ids of relative and parent; epoch and key; names of relative and parent
 _CODE = re.compile(r"(\d{1,9})[\W_]+([^\W\d_]+)[\W_]+([^\W\d_]+)")
 _BEGINNING = 4  # letters that tell the words apart
 _PAUSE = 1.0  # seconds, before a request that did not reach the relay is made again
@@ -171,16 +175,18 @@ async def _channel(rendezvous: Rendezvous, seconds: float) -> AsyncIterator[_Cha
 
 async def invite(
     relay: Relay, mailboxes: Mailboxes, toy: Toy, name: str, own_name: str,
-    tell: Callable[[Code], None],
+    tell: Callable[[Code], None], keep: Callable[[Relative], None],
 ) -> Relative:  # fmt: skip
     """Invite somebody, who is to be called `name`; return who has come. `tell` gets the code that
-    is to be said. Raises InvitationOver, WrongInvitation, and the relay's errors.
+    is to be said; `keep` who is there and has the right code, and must have them on the disk when
+    it returns: they get the family's key only then. Raises InvitationOver, WrongInvitation, and
+    the relay's errors. Where this raises after `keep` was called, the other side has not joined;
+    unless it is InvitationUnsure.
 
     The toy has to have a family, and this phone a sender id in it.
     """
     assert toy.family and toy.sender
-    writing_secret = mailboxes.writing_secret(toy.id)
-    own = Mailbox(relay, mailboxes.key(toy.id)).name
+    own = Mailbox(relay, mailboxes.key(toy.id, toy.away.mailbox)).name
     names = pack_name(name), pack_name(own_name)
     rendezvous = await Rendezvous.begin(relay)
     async with _channel(rendezvous, LASTS) as channel:
@@ -200,19 +206,21 @@ async def invite(
         channel.secure(isk, _AD_PARENT, _AD_RELATIVE)
         with _ending("The other side did not have this code, or gave up."):
             await channel.send(run.share + channel.seal(_MAILBOX.pack(own)))
-            mailbox, writer = _unpack(_RELATIVE, channel.open(await channel.receive()))
-            sender = _new_sender(toy)
-            writer_own = signing.public_bytes(writing_key(writing_secret, mailbox))
-            epoch = max(toy.family)
-            said = (
-                _FAMILY.pack(writer_own, sender, toy.sender, epoch, toy.family[epoch], *names)
-                + toy.name.encode()
-            )
-            await channel.send(channel.seal(said))
+            (mailbox,) = _unpack(_MAILBOX, channel.open(await channel.receive()))
+        since = message.timestamp(time.time())
+        secret = _derive(isk, b"correspondence")
+        relative = Relative(name, Role.RELATIVE, _new_sender(toy), since, mailbox, secret)
+        keep(relative)
+        epoch = max(toy.family)
+        said = _FAMILY.pack(relative.sender, toy.sender, epoch, toy.family[epoch], *names)
+        try:
+            await channel.send(channel.seal(said + toy.name.encode()))
             channel.open(await channel.receive())
-    since = message.timestamp(time.time())
-    secret = _derive(isk, b"correspondence")
-    return Relative(name, Role.RELATIVE, sender, since, mailbox, writer, secret)
+        except (Over, NotFound):
+            raise WrongInvitation("The other side gave up.") from None
+        except TimeoutError:
+            raise InvitationUnsure(f"{name} has not said whether it has worked.") from None
+    return relative
 
 
 async def join(
@@ -223,8 +231,7 @@ async def join(
     this phone is called now, and must have the toy on the disk when it returns: the other side is
     told only then. Return that name. Where this raises after `keep` was called, the other side
     may not know this phone."""
-    writing_secret = mailboxes.writing_secret(toy_id)
-    own = Mailbox(relay, mailboxes.key(toy_id)).name
+    own = Mailbox(relay, mailboxes.key(toy_id, 0)).name
     sid = os.urandom(16)
     run = cpace.Initiator(code.secret, _context(code), sid, _AD_RELATIVE)
     rendezvous = Rendezvous.join(relay, code.number)
@@ -250,8 +257,7 @@ async def join(
                 raise WrongInvitation("The other side sent no share of a code.") from None
             entering.secure(isk, _AD_RELATIVE, _AD_PARENT)
             (mailbox,) = _unpack(_MAILBOX, entering.open(rest))
-            writer = signing.public_bytes(writing_key(writing_secret, mailbox))
-            await entering.send(entering.seal(_RELATIVE.pack(own, writer)))
+            await entering.send(entering.seal(_MAILBOX.pack(own)))
             content = entering.open(await entering.receive())
             toy, called = _parse_family(content, toy_id, mailbox, _derive(isk, b"correspondence"))
             keep(toy, called)
@@ -274,13 +280,13 @@ def _ending(otherwise: str) -> Iterator[None]:
 
 def _parse_family(content: bytes, toy_id: bytes, mailbox: bytes, secret: bytes) -> tuple[Toy, str]:
     head, name = content[: _FAMILY.size], content[_FAMILY.size :]
-    writer, sender, sender_parent, epoch, key, called, parent = _unpack(_FAMILY, head)
+    sender, sender_parent, epoch, key, called, parent = _unpack(_FAMILY, head)
     toy_name = clean_name(name[:TOY_NAME_MAX])
     if not (epoch and any(key) and any(sender) and any(sender_parent) and sender != sender_parent):
         raise InvitationOver("The other side sent impossible keys.", "Update both phones.")
     relative = Relative(
         clean_name(parent) or "parent", Role.PARENT, sender_parent,
-        message.timestamp(time.time()), mailbox, writer, secret,
+        message.timestamp(time.time()), mailbox, secret,
     )  # fmt: skip
     family: Mapping[int, bytes] = {epoch: key}
     return Toy(toy_name, None, toy_id, sender, family, {}, (relative,)), clean_name(called)
@@ -289,7 +295,7 @@ def _parse_family(content: bytes, toy_id: bytes, mailbox: bytes, secret: bytes) 
 def _new_sender(toy: Toy) -> bytes:
     while True:
         sender = os.urandom(message.SENDER_SIZE)
-        if any(sender) and sender != toy.sender and sender not in toy.names:
+        if any(sender) and sender != toy.sender and sender not in toy.everybody:
             return sender
 
 

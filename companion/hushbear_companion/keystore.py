@@ -4,7 +4,7 @@ read.
 JSON in the platform's configuration directory, or in $HUSHBEAR_CONFIG. A change writes a new file
 and renames it, so that a power cut leaves the old one or the new one. A file of version 1, from
 before messages were sealed, is read as one whose families are still to be learned from the toys;
-one of version 2, from before there was a relay, as one without relatives.
+one of version 2 or 3 as one without relatives, whose mailboxes have other keys since.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from .errors import BadLink, KeysUnsafe, NoSuchToy, UsageError
 from .link import decode_key, encode_key
 from .private import config_directory, locked, read_private, write_private
 from .records import printable
-from .toy import Relative, Role, Toy
+from .toy import MEMBERS_MAX, Away, Member, Relative, Role, Toy
 
-VERSION = 3
+VERSION = 4
 EPOCHS_MAX = 1024  # family keys that are kept of a toy, the newest: nobody has removed more phones
 _FILE = "toys.json"
 _SIZE_MAX = 1 << 20
 _ID_SIZE = 8
-_MEMBERS_MAX = 64
 _MEMBER_NAME_MAX = 64
-_RELAY_NAME_SIZE = 32  # of mailboxes, of keys and of what two share
+_MAILBOX_SIZE = 32
 _NAME = re.compile(r"[\w][\w .'-]{0,39}", re.UNICODE)
 
 
@@ -130,15 +129,16 @@ class KeyStore:
                     name = old.name if keep_name else new.name
                     family = _newest({**old.family, **new.family})
                     united = replace(
-                        new, name=name, id=old.id, family=family, relatives=old.relatives
-                    )
+                        new, name=name, id=old.id, family=family,
+                        relatives=old.relatives, away=old.away,
+                    )  # fmt: skip
                     self._write([united if toy is old else toy for toy in toys if toy is not new])
                     return united
         return new
 
     def learn(
         self, key: bytes, sender: bytes | None, family: Mapping[int, bytes],
-        members: Mapping[bytes, str],
+        members: Mapping[bytes, Member],
     ) -> None:  # fmt: skip
         """Add what the toy of that key has told of its family. What was known stays."""
         with locked(self.directory):
@@ -149,7 +149,7 @@ class KeyStore:
                         toy,
                         sender=sender or toy.sender,
                         family=_newest({**toy.family, **family}),
-                        members=dict(list(members.items())[:_MEMBERS_MAX]) or toy.members,
+                        members=dict(list(members.items())[:MEMBERS_MAX]) or toy.members,
                     )
             self._write(toys)
 
@@ -193,19 +193,19 @@ class KeyStore:
                 "id": toy.id.hex(),
                 "sender": toy.sender and toy.sender.hex(),
                 "family": {str(epoch): encode_key(key) for epoch, key in toy.family.items()},
-                "members": {sender.hex(): name for sender, name in toy.members.items()},
-                "relatives": [
-                    {
-                        "name": each.name,
-                        "role": each.role.value,
-                        "sender": each.sender.hex(),
-                        "since": each.since,
-                        "mailbox": each.mailbox.hex(),
-                        "writer": each.writer.hex(),
-                        "secret": encode_key(each.secret),
-                    }
-                    for each in toy.relatives
-                ],
+                "members": {
+                    sender.hex(): {"name": each.name, "role": each.role.value, "since": each.since}
+                    for sender, each in toy.members.items()
+                },
+                "relatives": [_relative_row(each) for each in toy.relatives],
+                "away": {
+                    "mailbox": toy.away.mailbox,
+                    "closing": list(toy.away.closing),
+                    "leaving": [_relative_row(each) for each in toy.away.leaving],
+                    "spent": toy.away.spent,
+                    "revision": toy.away.revision,
+                    "told": toy.away.told.hex(),
+                },
             }
             for toy in toys
         ]
@@ -221,7 +221,9 @@ def _parse(content: bytes) -> list[Toy]:
     if len(content) > _SIZE_MAX:
         raise ValueError("too large")
     parsed: Any = json.loads(content)
-    parse_row = {1: _parse_row_1, 2: _parse_row_2, VERSION: _parse_row}[parsed["version"]]
+    parse_row = {1: _parse_row_1, 2: _parse_row_2, 3: _parse_row_2, VERSION: _parse_row}[
+        parsed["version"]
+    ]
     return [parse_row(row) for row in parsed["toys"]]
 
 
@@ -232,7 +234,12 @@ def _parse_row_1(row: Any) -> Toy:
 
 
 def _parse_row_2(row: Any) -> Toy:
-    return _parse_row({**row, "relatives": []})
+    members = {
+        sender: {"name": name, "role": Role.PHONE.value, "since": 0}
+        for sender, name in row["members"].items()
+    }
+    away = {"mailbox": 0, "closing": [], "leaving": [], "spent": 0, "revision": 0, "told": ""}
+    return _parse_row({**row, "members": members, "relatives": [], "away": away})
 
 
 def _parse_row(row: Any) -> Toy:
@@ -247,23 +254,57 @@ def _parse_row(row: Any) -> Toy:
         None if sender is None else _hex(sender, message.SENDER_SIZE),
         _newest(family),
         {
-            _hex(member, message.SENDER_SIZE): printable(str(name))[:_MEMBER_NAME_MAX]
-            for member, name in row["members"].items()
+            _hex(sender, message.SENDER_SIZE): Member(
+                _text(each["name"]), Role(each["role"]), _number(each["since"])
+            )
+            for sender, each in row["members"].items()
         },
         tuple(_parse_relative(each) for each in row["relatives"]),
+        _parse_away(row["away"]),
+    )
+
+
+def _parse_away(row: Any) -> Away:
+    return Away(
+        _number(row["mailbox"]),
+        tuple(_number(each) for each in row["closing"]),
+        tuple(_parse_relative(each) for each in row["leaving"]),
+        _number(row["spent"]),
+        _number(row["revision"]),
+        bytes.fromhex(row["told"]),
     )
 
 
 def _parse_relative(row: Any) -> Relative:
     return Relative(
-        printable(str(row["name"]))[:_MEMBER_NAME_MAX],
+        _text(row["name"]),
         Role(row["role"]),
         _hex(row["sender"], message.SENDER_SIZE),
-        int(row["since"]),
-        _hex(row["mailbox"], _RELAY_NAME_SIZE),
-        _hex(row["writer"], _RELAY_NAME_SIZE),
+        _number(row["since"]),
+        _hex(row["mailbox"], _MAILBOX_SIZE),
         decode_key(row["secret"]),
     )
+
+
+def _relative_row(relative: Relative) -> dict[str, Any]:
+    return {
+        "name": relative.name,
+        "role": relative.role.value,
+        "sender": relative.sender.hex(),
+        "since": relative.since,
+        "mailbox": relative.mailbox.hex(),
+        "secret": encode_key(relative.secret),
+    }
+
+
+def _text(text: Any) -> str:
+    return printable(str(text))[:_MEMBER_NAME_MAX]
+
+
+def _number(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < 1 << 32:
+        raise ValueError("impossible number")
+    return number
 
 
 def _parse_name(name: str) -> str:

@@ -34,22 +34,15 @@ class Mailboxes:
     url: str
     secret: bytes = field(repr=False)
 
-    def key(self, toy_id: bytes) -> Ed25519PrivateKey:
-        """Return the key that names this phone's mailbox for a toy."""
+    def key(self, toy_id: bytes, number: int) -> Ed25519PrivateKey:
+        """Return the key that names this phone's mailbox of that number for a toy."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return Ed25519PrivateKey.from_private_bytes(self._derive(toy_id, b"mailbox"))
-
-    def writing_secret(self, toy_id: bytes) -> bytes:
-        """Return the 32 bytes from which come the keys to write to a toy's relatives."""
-        return self._derive(toy_id, b"writing")
-
-    def _derive(self, toy_id: bytes, what: bytes) -> bytes:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        info = b"Hushbear companion " + what + b" 1"
-        return HKDF(SHA256(), 32, salt=toy_id, info=info).derive(self.secret)
+        info = b"Hushbear companion mailbox 1" + number.to_bytes(4, "big")
+        kdf = HKDF(SHA256(), 32, salt=toy_id, info=info)
+        return Ed25519PrivateKey.from_private_bytes(kdf.derive(self.secret))
 
 
 def check_url(url: str) -> str:

@@ -105,6 +105,11 @@ class Ledger:
         ).fetchone()
         return row is not None
 
+    def keeps(self, message: bytes) -> bool:
+        """Return whether a message of that id is kept."""
+        row = self._connection.execute("SELECT 1 FROM going WHERE id = ?", (message,))
+        return row.fetchone() is not None
+
     def forget(self, contact: bytes) -> None:
         """Drop what is kept for a contact."""
         with self._transaction() as connection:

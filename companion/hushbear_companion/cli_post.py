@@ -1,0 +1,240 @@
+"""The `hushbear` commands for what goes through the relay: sending there, what became of it, and
+keeping it all moving."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from . import mailboxes
+from .command import JsonOption, RadioOption, ToyOption, output_for
+from .errors import (
+    HushbearError,
+    NoFamily,
+    NoSuchMember,
+    NoToyInSight,
+    NotThisToy,
+    RelayRefused,
+    RelayUnreachable,
+)
+from .keystore import KeyStore
+from .members import called, find_member
+from .relay_problems import check_installed, relay_at
+from .toy import Role, Toy
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
+    from .journal import Sent
+    from .output import Output
+    from .post import Post
+
+T = TypeVar("T")
+
+
+def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None:
+    """Send a recording through the relay: to a member by name, or to a toy that is far away."""
+    import time
+
+    from hushbear import container
+
+    from . import audio, message, sealing
+    from .post import far_recipient
+
+    if recipient is None or recipient.casefold() == "toy":
+        sender = container.TOY
+    else:
+        sender = find_member(to, recipient)
+    name = called(to, sender)
+    relative = far_recipient(to, sender)
+    if relative is None or (any(sender) and to.everybody[sender].role is Role.PHONE):
+        if any(sender):
+            raise NoSuchMember(f"{name} cannot be reached through the relay.")
+        raise NoFamily("Nobody here brings messages to the toy.", "Join again by a new code.")
+    if to.sender is None or not to.family:
+        raise NoFamily("This phone has no key of the family yet.")
+    check_installed()
+    blocks = audio.blocks_from_file(file)
+    epoch = max(to.family)
+    now = message.timestamp(time.time())
+    header = message.Header(message.new_id(), to.sender, now, epoch)
+    content = sealing.seal(header, blocks, to.family[epoch])
+
+    async def work(post: Post) -> bool:
+        post.send(relative, sender, content)
+        return not (await post.put()).stuck
+
+    try:
+        at_relay = with_post(KeyStore(), to, work)
+    except (RelayUnreachable, RelayRefused) as error:
+        at_relay = False
+        output.waiting(f"{error} The message is kept: `hushbear run` sends it.")
+    seconds = message.duration(len(content))
+    output.result(
+        {
+            "toy": to.name,
+            "to": name,
+            "file": str(file),
+            "id": header.id.hex(),
+            "size": len(content),
+            "seconds": round(seconds, 2),
+            "at_relay": at_relay,
+        },
+        f"On its way to {name}: {seconds:.1f} s, message {header.id.hex()[:8]}.",
+    )
+
+
+def sent(toy: ToyOption = None, as_json: JsonOption = False) -> None:
+    """Show what has become of the messages that were sent from here through the relay."""
+    from .journal import Journal
+    from .output import iso, when
+
+    to = KeyStore().get(toy)
+    with Journal(to.id) as journal:
+        found = journal.all_sent()
+    output = output_for(as_json)
+    if not found and not as_json:
+        output.line("Nothing was sent through the relay in the last three months.")
+        return
+    output.table(
+        {
+            "toy": to.name,
+            "sent": [
+                {
+                    "id": each.id.hex(),
+                    "from": called(to, each.origin),
+                    "to": called(to, each.recipient),
+                    "seconds": round(each.seconds, 2),
+                    "since": iso(each.since),
+                    "state": each.stage.name.lower(),
+                    "changed": iso(each.changed),
+                }
+                for each in found
+            ],
+        },
+        ("id", "from", "to", "since", "length", "state"),
+        [
+            [
+                each.id.hex()[:8],
+                called(to, each.origin),
+                called(to, each.recipient),
+                when(each.since),
+                f"{each.seconds:.1f} s",
+                _state(to, each),
+            ]
+            for each in found
+        ],
+    )
+
+
+def _state(to: Toy, sent: Sent) -> str:
+    from .letters import Stage
+    from .post import far_recipient
+
+    bringing = far_recipient(to, sent.recipient)
+    return {
+        Stage.GOING: "on its way",
+        Stage.ARRIVED: f"with {bringing.name if bringing else 'who brings it'}",
+        Stage.FAILED: "given up: it does not open there",
+    }.get(sent.stage, sent.stage.name.lower())
+
+
+def run(
+    once: Annotated[
+        bool, typer.Option("--once", help="Do what is to be done now, and end.")
+    ] = False,
+    on_message: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Run this for each message that comes."),
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the child's messages go as WAV.")
+    ] = None,
+    toy: ToyOption = None,
+    radio: RadioOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep messages moving between relay, this phone and the toy, until it is stopped."""
+    check_installed()
+    from .carrier import Carrier, run_all
+    from .private import data_directory
+
+    store = KeyStore()
+    uses = mailboxes.get()
+    output = output_for(as_json)
+    toys = [store.get(toy)] if toy or not store.toys() else store.toys()
+    carriers = [
+        Carrier(
+            store, each, uses, radio, output,
+            answers or data_directory() / each.id.hex() / "answers", on_message,
+        )
+        for each in toys
+    ]  # fmt: skip
+    if not once:
+        asyncio.run(run_all(carriers, output.waiting))
+        return
+    done = [asyncio.run(_once(carrier)) for carrier in carriers]
+    failed = [error for each in done for error in each.pop("errors")]
+    from .output import error_values
+
+    output.result(
+        {
+            "toys": [
+                {"toy": each.name, **values} for each, values in zip(toys, done, strict=True)
+            ],
+            "failed": [error_values(error) for error in failed],
+        },
+        *(f"hushbear: {error}" for error in failed),
+    )
+    serious = [error for error in failed if not isinstance(error, NoToyInSight | NotThisToy)]
+    if serious:
+        raise typer.Exit(serious[0].exit_code)
+
+
+async def _once(carrier: Carrier) -> dict[str, Any]:
+    """From the relay, to the toy and back, and to the relay."""
+    errors: list[HushbearError] = []
+    arrivals, news, put, visit = [], [], 0, None
+    for step in ("relay", "toy", "relay"):
+        try:
+            if step == "toy":
+                visit = await carrier.visit()
+                errors += visit.failed
+                continue
+            synced = await carrier.exchange()
+        except HushbearError as error:
+            errors.append(error)
+            continue
+        arrivals += synced.arrivals
+        news += synced.news
+        put += synced.moved.put
+        errors += [error for _, error in (*synced.refused, *synced.waiting)]
+    return {
+        "arrived": [each.header.id.hex() for each in arrivals],
+        "delivered": [each.id.hex() for each in visit.delivered.delivered] if visit else [],
+        "fetched": [header.id.hex() for header, _ in visit.fetched] if visit else [],
+        "news": [
+            {"id": each.id.hex(), "to": each.recipient.hex(), "state": each.stage.name.lower()}
+            for each in news
+        ],
+        "put": put,
+        "errors": errors,
+    }
+
+
+def with_post(store: KeyStore, toy: Toy, work: Callable[[Post], Awaitable[T]]) -> T:
+    """Do something with a toy's post; raises RelayUnreachable and RelayRefused."""
+    check_installed()
+    from .post import open_post
+
+    uses = mailboxes.get()
+
+    async def open_and_work() -> T:
+        async with relay_at(uses.url) as there:
+            with open_post(store, toy, there, uses) as post:
+                return await work(post)
+
+    return asyncio.run(open_and_work())
