@@ -29,10 +29,11 @@ from .letters import Kind, News, Stage
 from .mailboxes import Mailboxes
 from .members import member_name
 from .output import Output
-from .post import Arrival, Synced, open_post
+from .post import Synced, open_post
 from .received import fetched_directory
 from .records import Box
 from .relay_problems import relay_at
+from .taking import Arrival
 from .toy import Toy
 
 if TYPE_CHECKING:

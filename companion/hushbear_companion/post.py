@@ -2,16 +2,14 @@
 
 A letter (letters.py; the relay's client keeps it, and seals it) has an id made of the secret that
 the two share and of what is in it, so that the same thing is sent once, however often it is handed
-over. What is to be told (the family as it is, the child's messages, what has become of others') is
-found anew each time in the files of this phone, so it is told whatever was interrupted.
+over. What is to be told is found anew each time in the files of this phone (telling.py), so it is
+told whatever was interrupted.
 
-What has come is taken from the ledger only when it is in its place: in the inbox (inbox.py), among
-what was received for this phone, in the journal, or in the keys file.
+What has come is taken from the ledger only when it is in its place (taking.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import time
 from collections.abc import Iterator
@@ -27,35 +25,17 @@ from hushbear_relay.client.http import Relay
 from hushbear_relay.client.ledger import Arrived, Ledger
 from hushbear_relay.client.mailbox import Mailbox
 
-from . import message, sealing
+from . import message, telling
 from .errors import BadMessage, FileProblem, HushbearError, InboxFull, UnknownEpoch
-from .inbox import Inbox, State
 from .journal import Journal
 from .keystore import KeyStore
-from .letters import Family, Kind, News, Stage
+from .letters import Kind, News, Stage
 from .mailboxes import Mailboxes
-from .private import data_directory, write_private
-from .received import fetched_directory, received_directory
-from .toy import Member, Relative, Role, Toy
+from .private import data_directory
+from .taking import Arrival, Places
+from .toy import Relative, Role, Toy
 
 _KEEP = 30 * 24 * 3600  # seconds that a message waits for the family key that opens it
-_GOING_MAX = 64  # messages of one member that are passed on and have not arrived yet
-_STAGES = {
-    State.DELIVERED: Stage.DELIVERED,
-    State.HEARD: Stage.HEARD,
-    State.ANSWERED: Stage.ANSWERED,
-    State.REFUSED: Stage.REFUSED,
-}
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A message that has come. `path` is None where it is in the inbox."""
-
-    kind: Kind
-    header: message.Header
-    relative: Relative
-    path: Path | None
 
 
 @dataclass
@@ -101,6 +81,7 @@ class Post:
         self._ledger = ledger
         self._journal = journal
         self._directory = directory
+        self._places = Places(store, journal, directory, self._pass_on)
         self._made: dict[int, Correspondence] = {}  # by the number of the mailbox
 
     def send(self, to: Relative, recipient: bytes, content: bytes) -> None:
@@ -182,87 +163,28 @@ class Post:
         self._store.change(toy.id, told)
         return self._now()
 
+    def _pass_on(self, to: Relative, content: bytes) -> None:
+        self.send(to, to.sender, content)
+
     def _tell_all(self, toy: Toy) -> None:
         """Keep letters of what others are to know and have not been told."""
-        if toy.key is not None and toy.family and toy.sender:
-            relatives = [each for each in toy.relatives if each.role is Role.RELATIVE]
-            self._tell_family(toy, relatives)
-            self._hand_on(toy, relatives)
-            self._tell_of_inbox(toy, relatives)
-            self._tell_of_others(relatives)
-        self._tell_of_heard(toy)
+        if telling.invited(toy):
+            mailbox = self._correspondence(toy).mailbox.name
+            family, digest = telling.family_now(toy, mailbox)
+            away = replace(toy.away, told=digest, revision=family.revision)
+            if away != toy.away:
+                self._store.change(toy.id, lambda known: replace(known, away=away))
+            for relative in telling.invited(toy):
+                name = family.revision.to_bytes(4, "big")
+                self._keep(relative, Kind.FAMILY, family.pack(), name)
+        for relative, content in telling.said_by_child(toy, self._directory, self._was_sent):
+            self._pass_on(relative, content)
+        for relative, each in telling.news(toy, self._journal, self._directory):
+            content = each.pack()
+            self._keep(relative, Kind.NEWS, content, content)
 
-    def _tell_family(self, toy: Toy, relatives: list[Relative]) -> None:
-        if not relatives:
-            return
-        assert toy.sender is not None
-        epoch = max(toy.family)
-        own = toy.members.get(toy.sender)
-        members = {
-            **toy.everybody,
-            toy.sender: Member(own.name if own else "", Role.PARENT, own.since if own else 0),
-        }
-        mailbox = self._correspondence(toy).mailbox.name
-        family = Family(0, mailbox, epoch, toy.family[epoch], members)
-        digest = hashlib.sha256(family.pack()).digest()[:16]
-        if digest != toy.away.told:
-            revision = toy.away.revision + 1
-            away = replace(toy.away, told=digest, revision=revision)
-            self._store.change(toy.id, lambda known: replace(known, away=away))
-            family = replace(family, revision=revision)
-        else:
-            family = replace(family, revision=toy.away.revision)
-        for relative in relatives:
-            name = family.revision.to_bytes(4, "big")
-            self._keep(relative, Kind.FAMILY, family.pack(), name)
-
-    def _hand_on(self, toy: Toy, relatives: list[Relative]) -> None:
-        """Send relatives what the child has said since they are there."""
-        for path in sorted(fetched_directory(toy, self._directory).glob("*.message")):
-            try:
-                name, since = bytes.fromhex(path.stem), path.stat().st_mtime
-                going = [
-                    each
-                    for each in relatives
-                    if since >= each.since
-                    and not self._ledger.knows(_envelope(each, Kind.FOR_YOU, name + each.sender))
-                ]
-                if going and (content := _of_child(path, toy)):
-                    for relative in going:
-                        self.send(relative, relative.sender, content)
-            except (OSError, ValueError, BadMessage):
-                continue  # not a message of this toy, or not any more
-
-    def _tell_of_inbox(self, toy: Toy, relatives: list[Relative]) -> None:
-        """Tell relatives what has become of what they sent to the toy."""
-        senders = {each.sender: each for each in relatives}
-        with Inbox(toy.id, self._directory) as inbox:
-            for incoming in inbox.messages(*_STAGES):
-                if relative := senders.get(incoming.sender):
-                    news = News(incoming.id, container.TOY, _STAGES[incoming.state])
-                    self._tell(relative, news)
-
-    def _tell_of_others(self, relatives: list[Relative]) -> None:
-        """Tell relatives what has become of what was passed on for them."""
-        senders = {each.sender: each for each in relatives}
-        for sent in self._journal.all_sent():
-            relative = senders.get(sent.origin)
-            if relative and Stage.ARRIVED <= sent.stage <= Stage.REFUSED:
-                self._tell(relative, News(sent.id, sent.recipient, sent.stage))
-
-    def _tell_of_heard(self, toy: Toy) -> None:
-        """Tell senders what was heard here, and answered."""
-        if toy.sender is None:
-            return
-        parent = _parent(toy)
-        senders = {each.sender: each for each in toy.relatives}
-        for heard in self._journal.all_heard():
-            if relative := senders.get(heard.sender, parent):
-                self._tell(relative, News(heard.id, toy.sender, heard.stage))
-
-    def _tell(self, relative: Relative, news: News) -> None:
-        content = news.pack()
-        self._keep(relative, Kind.NEWS, content, content)
+    def _was_sent(self, to: Relative, message_id: bytes) -> bool:
+        return self._ledger.knows(_envelope(to, Kind.FOR_YOU, message_id + to.sender))
 
     def _keep(self, to: Relative, kind: Kind, content: bytes, name: bytes) -> bytes:
         """Keep a letter until it is there, unless it was kept before; `name` tells it from all
@@ -283,11 +205,9 @@ class Post:
                 stage = Stage.FAILED
             else:
                 continue
-            self._learn(News(sent.id, sent.recipient, stage), synced)
-
-    def _learn(self, news: News, synced: Synced) -> None:
-        if self._journal.learn(news):
-            synced.news.append(news)
+            news = News(sent.id, sent.recipient, stage)
+            if self._journal.learn(news):
+                synced.news.append(news)
 
     def _take_all(self, synced: Synced) -> None:
         for arrived in self._ledger.waiting():
@@ -295,7 +215,11 @@ class Post:
             relative = next((r for r in toy.relatives if _contact(r).id == arrived.contact), None)
             if relative is not None:
                 try:
-                    self._take(toy, relative, arrived.content, synced)
+                    match self._places.put(toy, relative, arrived.content):
+                        case Arrival() as arrival:
+                            synced.arrivals.append(arrival)
+                        case News() as news:
+                            synced.news.append(news)
                 except (UnknownEpoch, InboxFull, FileProblem) as error:
                     if not (isinstance(error, UnknownEpoch) and _old(arrived)):
                         synced.waiting.append((relative, error))
@@ -305,117 +229,16 @@ class Post:
                     synced.refused.append((relative, error))
             self._ledger.take(arrived.id)
 
-    def _take(self, toy: Toy, relative: Relative, body: bytes, synced: Synced) -> None:
-        """Put what has come in its place."""
-        try:
-            kind, content = Kind(body[0]), body[1:]
-        except (IndexError, ValueError):
-            raise BadMessage(f"{relative.name} sent something of an unknown kind.") from None
-        if kind is Kind.FAMILY:
-            self._take_family(toy, relative, content)
-        elif kind is Kind.NEWS:
-            news = News.parse(content)
-            if relative.role is not Role.PARENT:  # who knows of itself only
-                news = replace(news, recipient=relative.sender)
-            self._learn(news, synced)
-        elif kind is Kind.PASS_ON:
-            self._pass_on(toy, relative, content)
-        elif arrival := self._take_message(toy, relative, kind, content):
-            synced.arrivals.append(arrival)
-
-    def _take_message(
-        self, toy: Toy, relative: Relative, kind: Kind, content: bytes
-    ) -> Arrival | None:
-        """Return None for what was here before."""
-        header = message.parse_header(content)
-        if header.sender != relative.sender and relative.role is not Role.PARENT:
-            raise _imitated(relative)
-        if kind is Kind.FOR_TOY:
-            if toy.key is None:
-                raise BadMessage(f"{relative.name} sent a message for a toy that is not here.")
-            with Inbox(toy.id, self._directory) as inbox:
-                new = inbox.take(content, toy.family)[1]
-            return Arrival(kind, header, relative, None) if new else None
-        _, blocks = sealing.unseal(content, toy.family)
-        message.check_blocks(blocks)
-        path = received_directory(toy, self._directory) / f"{header.id.hex()}.message"
-        if path.exists():
-            return None
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(path, content)
-        except OSError as error:
-            raise FileProblem(f"{path} cannot be written: {error.strerror}.") from None
-        return Arrival(kind, header, relative, path)
-
-    def _take_family(self, toy: Toy, relative: Relative, content: bytes) -> None:
-        if toy.key is not None or relative.role is not Role.PARENT:
-            raise BadMessage(f"{relative.name} sent family keys, which are not theirs to give.")
-        family = Family.parse(content)
-
-        def learned(known: Toy) -> Toy:
-            if family.revision <= known.away.revision:
-                return known
-            relatives = tuple(
-                replace(each, mailbox=family.mailbox) if each.sender == relative.sender else each
-                for each in known.relatives
-            )
-            away = replace(known.away, revision=family.revision)
-            members = {s: m for s, m in family.members.items() if s != relative.sender}
-            return replace(known, relatives=relatives, members=members, away=away)
-
-        self._store.learn_keys(toy.id, {family.epoch: family.key})
-        self._store.change(toy.id, learned)
-
-    def _pass_on(self, toy: Toy, relative: Relative, content: bytes) -> None:
-        recipient, content = content[: message.SENDER_SIZE], content[message.SENDER_SIZE :]
-        header = message.parse_header(content)
-        to = next((each for each in toy.relatives if each.sender == recipient), None)
-        if toy.key is None or to is None or to == relative:
-            raise BadMessage(f"{relative.name} sent a message for somebody who is not here.")
-        if header.sender != relative.sender:
-            raise _imitated(relative)
-        _, blocks = sealing.unseal(content, toy.family)
-        message.check_blocks(blocks)
-        going = [s for s in self._journal.all_sent(Stage.GOING) if s.origin == relative.sender]
-        if len(going) >= _GOING_MAX:
-            raise InboxFull(f"{len(going)} messages of {relative.name} are on their way.")
-        self.send(to, recipient, content)
-
 
 def far_recipient(toy: Toy, recipient: bytes) -> Relative | None:
     """Return who gets what is for a sender id, or brings it there; None where nobody does."""
-    return next((each for each in toy.relatives if each.sender == recipient), _parent(toy))
-
-
-def _parent(toy: Toy) -> Relative | None:
-    return next((each for each in toy.relatives if each.role is Role.PARENT), None)
-
-
-def _of_child(path: Path, toy: Toy) -> bytes | None:
-    """Return a message of the toy's child, sealed with the newest key, which relatives have."""
-    with path.open("rb") as file:
-        content = file.read(message.SIZE_MAX + 1)
-    header = message.parse_header(content)
-    newest = max(toy.family)
-    if header.sender != container.TOY:
-        return None
-    if header.epoch == newest:
-        return content
-    header, blocks = sealing.unseal(content, toy.family)
-    return sealing.seal(replace(header, epoch=newest), blocks, toy.family[newest])
+    bringing = next((each for each in toy.relatives if each.role is Role.PARENT), None)
+    return next((each for each in toy.relatives if each.sender == recipient), bringing)
 
 
 def _envelope(to: Relative, kind: Kind, name: bytes) -> bytes:
     inner = b"Hushbear envelope 1" + bytes((kind,)) + name
     return hmac.digest(to.secret, inner, "sha256")[:16]
-
-
-def _imitated(relative: Relative) -> BadMessage:
-    return BadMessage(
-        f"{relative.name} sent a message as if it were somebody else's.",
-        "It was not taken in; ask them.",
-    )
 
 
 def _contact(relative: Relative) -> Contact:
