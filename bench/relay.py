@@ -43,6 +43,7 @@ SQLITE, POSTGRESQL = "relay, SQLite", "relay, PostgreSQL"
 
 _FAST = f"{_CONNECTIONS} connections, each asking again at once"
 _HALF = "at half of the messages a second that were reached, arriving evenly; waiting counts"
+_STORED = f"{_FAST}; beside it: of what it is with none stored"
 _MANY = "lists and puts of 1 kB side by side; beside it: of what it is with none stored"
 
 HELLO = Figure("the framework's bare hello", "requests/s", f"FastAPI on uvicorn; {_FAST}")
@@ -61,12 +62,14 @@ OUT_MS = {
 }
 MEMORY = Figure("memory after all that", "MB", "resident, of one process")
 STORED_RATE = {
-    n: Figure(f"requests with {n:,} messages stored", "requests/s", _MANY) for n in STORED[:3]
+    n: Figure(f"requests with {n:,} messages stored", "requests/s", _MANY) for n in STORED
 }
-if LONG:
-    STORED_RATE[STORED[3]] = Figure(
-        f"requests with {STORED[3]:,} messages stored", "requests/s", _MANY
-    )
+STORED_IN = {
+    n: Figure(f"messages in, 80 kB, with {n:,} stored", "messages/s", _STORED) for n in STORED
+}
+STORED_OUT = {
+    n: Figure(f"messages out, 80 kB, with {n:,} stored", "messages/s", _STORED) for n in STORED
+}
 SCALED = {
     n: Figure(f"messages in, 80 kB, {n} process{'es' * (n > 1)}", "messages/s",
               f"sharing one port and one PostgreSQL; {_FAST}")
@@ -81,7 +84,8 @@ WOKEN = Figure(
 )
 FIGURES = [
     HELLO, ABOUT, *IN.values(), *OUT.values(), *IN_MS.values(), *OUT_MS.values(), MEMORY,
-    *STORED_RATE.values(), *SCALED.values(), HELD, HELD_MEMORY, WOKEN,
+    *STORED_RATE.values(), *STORED_IN.values(), *STORED_OUT.values(), *SCALED.values(),
+    HELD, HELD_MEMORY, WOKEN,
 ]  # fmt: skip
 
 
@@ -239,7 +243,13 @@ async def _one(directory: Path, hello: float) -> list[Row]:
 
 
 async def _stored(directory: Path) -> list[Row]:
-    rows, first = [], 0.0
+    rows: list[Row] = []
+    first: dict[str, float] = {}
+
+    def row(figure: Figure, what: str, rate: float) -> None:
+        share = 100 * rate / first.setdefault(what, rate)
+        rows.append(figure.on(SQLITE, rate, f"{share:.0f} %"))
+
     for count in STORED:
         process = _relay(directory / str(count))
         with _started(process):
@@ -252,8 +262,11 @@ async def _stored(directory: Path) -> list[Row]:
                 puts, _ = boxes.puts(100 if warm else _SMALL // 2, os.urandom(_BODY))
                 lists = boxes.lists(len(puts), "?limit=1")
                 rate = await _mixed(process.url, puts, lists)
-        first = first or rate
-        rows.append(STORED_RATE[count].on(SQLITE, rate, f"{100 * rate / first:.0f} %"))
+            row(STORED_RATE[count], "mixed", rate)
+            puts, places = boxes.puts(_BYTES // 80_000, os.urandom(80_000))
+            row(STORED_IN[count], "in", await fastest(process.url, puts, _CONNECTIONS, 201))
+            gets = boxes.gets(places)
+            row(STORED_OUT[count], "out", await fastest(process.url, gets, _CONNECTIONS, 200))
     return rows
 
 

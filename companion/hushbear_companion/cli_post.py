@@ -67,11 +67,13 @@ def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None
         post.send(relative, sender, content)
         return not (await post.put()).stuck
 
+    why = "The relay takes nothing for them now."
     try:
         at_relay = with_post(KeyStore(), to, work)
     except (RelayUnreachable, RelayRefused) as error:
-        at_relay = False
-        output.waiting(f"{error} The message is kept: `hushbear run` sends it.")
+        at_relay, why = False, str(error)
+    if not at_relay:
+        output.waiting(f"{why} The message is kept: `hushbear run` sends it.")
     seconds = message.duration(len(content))
     output.result(
         {
