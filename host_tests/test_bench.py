@@ -95,8 +95,8 @@ def test_what_does_not_repeat_is_refused(target: Target, board: Board) -> None:
     million: what takes longer is counted whole nevertheless."""
     with pytest.raises(Unsteady) as refusal:
         board.count("time.sleep_ms(600)", "import time")
-    for count in re.findall(r"\d{9}", str(refusal.value)):
-        assert 600_000_000 < int(count) < 650_000_000
+    counts = re.findall(r"\d{9,}", str(refusal.value))
+    assert counts and all(int(count) >= 600_000_000 for count in counts)
 
 
 @pytest.mark.targets("qemu-riscv")
