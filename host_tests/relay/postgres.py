@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +92,34 @@ class Postgres:
         )
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def database(self) -> str:
-        """Return the URL of a new database."""
+    def database(self, place: Path | None = None) -> str:
+        """Return the URL of a new database, whose tables are in a directory of their own where one
+        is given."""
         name = f"relay{next(_NUMBERS)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            where = ""
+            if place is not None:
+                connection.execute(f"CREATE TABLESPACE {name} LOCATION '{place}'")
+                where = f" TABLESPACE {name}"
+            connection.execute(f"CREATE DATABASE {name}{where}")
         return self.url(name)
+
+    @contextlib.contextmanager
+    def small_disk(self, size: int) -> Iterator[Path | None]:
+        """A disk of so many bytes for a database's tables, None where nobody may mount one."""
+        place = self.directory / "small"
+        place.mkdir()
+        options = f"size={size},mode=0700"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+            yield None
+            return
+        try:
+            shutil.chown(place, "postgres")
+            yield place
+        finally:
+            self.stop()
+            subprocess.run(["umount", str(place)], check=True)
 
     def url(self, name: str, password: str = _PASSWORD) -> str:
         """Return the URL of a database."""

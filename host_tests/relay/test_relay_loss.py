@@ -395,6 +395,31 @@ async def test_the_disk_is_full(tmp_path: Path) -> None:
         process.kill()
 
 
+async def test_the_disk_of_postgresql_is_full(tmp_path: Path) -> None:
+    if reason := missing():
+        pytest.skip(reason)
+    server = Postgres(free_port())
+    try:
+        server.start()
+        with server.small_disk(24 << 20) as place:
+            if place is None:
+                pytest.skip("nobody may mount a small disk here")
+            given = settings(tmp_path / "relay", server.database(place))
+            async with served(given) as (url, _), conversing([url] * 2, tmp_path) as (talk, _):
+                talk.speak(2)
+                await talk.sync()
+                ballast = place / "ballast"
+                ballast.write_bytes(bytes(shutil.disk_usage(place).free))
+                talk.speak(20)
+                refused = [error for _ in range(5) for error in await talk.sync()]
+                assert {e.problem for e in refused if isinstance(e, Refused)} == {Problem.STORAGE}
+                ballast.unlink()
+                await talk.finish()
+                talk.check_all_told()
+    finally:
+        server.close()
+
+
 async def test_postgresql_is_restarted(tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)
