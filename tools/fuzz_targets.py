@@ -40,10 +40,13 @@ from hushbear_companion.errors import (
     ToyMisbehaves,
 )
 from hushbear_companion.framing import PAYLOAD_MAX, FrameError, FrameReader, frame
+from hushbear_companion.journal import Journal
 from hushbear_companion.keystore import KeyStore
+from hushbear_companion.letters import Family, Kind, News, Stage
 from hushbear_companion.partfile import PartFile
 from hushbear_companion.records import Box, StatusError
-from hushbear_companion.toy import Member, Role
+from hushbear_companion.taking import Places
+from hushbear_companion.toy import Member, Relative, Role, Toy
 
 vars(builtins).setdefault("const", lambda value: value)
 settings_file = importlib.import_module("hushbear.settings_file")
@@ -179,6 +182,49 @@ def fuzz_message(data: bytes) -> None:
         return
     last = adpcm.decode(body[-container.BLOCK_ALIGN :])
     assert np.array_equal(samples[-container.BLOCK_SAMPLES :], last)  # any block decodes alone
+
+
+# What a relative sends
+
+_PAPA = Relative("Papa", Role.PARENT, b"parent 1", 1, bytes(32), bytes(range(32)))
+_OMA = Relative("Oma", Role.RELATIVE, b"grandma\0", 1, bytes(32), bytes(range(1, 33)))
+_AUNT = Relative("Aunt", Role.RELATIVE, b"aunt   1", 1, bytes(32), bytes(range(2, 34)))
+_AT_PARENT = Toy("bear", bytes(32), b"at home ", b"parent 1", _FAMILY, {}, (_OMA, _AUNT))
+_AT_OMA = Toy("bear", None, b"far away", b"grandma\0", _FAMILY, {}, (_PAPA,))
+
+
+def _letters() -> Iterable[bytes]:
+    members = {b"parent 1": Member("Papa", Role.PARENT, 1)}
+    for at in b"\0\1":
+        yield bytes((at, Kind.FAMILY)) + Family(1, bytes(32), 2, _FAMILY[1], members).pack()
+        yield bytes((at, Kind.NEWS)) + News(bytes(16), bytes(8), Stage.HEARD).pack()
+        for content in _messages():
+            yield bytes((at, Kind.FOR_TOY)) + content
+            yield bytes((at, Kind.FOR_YOU)) + content
+            yield bytes((at, Kind.PASS_ON)) + b"aunt   1" + content
+
+
+@_target(_letters)
+def fuzz_letter(data: bytes) -> None:
+    """A letter that has come to a parent, or to a relative: taken in whole, or refused."""
+    toy, relative = (_AT_PARENT, _OMA) if data[:1] == b"\0" else (_AT_OMA, _PAPA)
+    passed: list[bytes] = []
+    with tempfile.TemporaryDirectory() as name, Journal(toy.id, Path(name)) as journal:
+        store = KeyStore(Path(name))
+        store.join(toy)
+        places = Places(
+            store, journal, Path(name), lambda to, content: passed.append(to.sender + content)
+        )
+        try:
+            places.put(toy, relative, data[1:])
+        except BadMessage:
+            assert store.toys() == [toy] and not passed
+            return
+        after = store.get(None)
+        assert after.family.items() >= _FAMILY.items() and after.key == toy.key
+        assert [each.secret for each in after.relatives] == [r.secret for r in toy.relatives]
+        assert toy.key is None or after == toy
+        assert not passed or passed == [data[2:]]
 
 
 # What a person gives

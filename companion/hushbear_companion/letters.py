@@ -62,7 +62,7 @@ class Family:
     def pack(self) -> bytes:
         """Return a letter's content."""
         return _HEAD.pack(self.revision, self.mailbox, self.epoch, self.key) + b"".join(
-            _MEMBER.pack(sender, _ROLE_NUMBERS[each.role], each.since, pack_short(each.name))
+            _MEMBER.pack(sender, _ROLE_NUMBERS[each.role], each.since, _pack_short(each.name))
             for sender, each in sorted(self.members.items())[:MEMBERS_MAX]
         )
 
@@ -109,6 +109,7 @@ class News:
         return cls(message_id, recipient, Stage(stage))
 
 
-def pack_short(name: str) -> bytes:
-    """Return as much of a name as there is room for, padded with zeros."""
-    return name.encode("utf-8", "replace")[:NAME_SIZE].ljust(NAME_SIZE, b"\0")
+def _pack_short(name: str) -> bytes:
+    """Return as many letters of a name as there is room for, padded with zeros."""
+    packed = name.encode("utf-8", "replace")[:NAME_SIZE]
+    return packed.decode("utf-8", "ignore").encode().ljust(NAME_SIZE, b"\0")
