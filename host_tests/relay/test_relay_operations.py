@@ -156,6 +156,14 @@ def test_settings_come_from_a_file_that_only_its_owner_reads(tmp_path: Path) -> 
     assert all(f"HUSHBEAR_RELAY_{name.upper()}=" in done.stdout for name in Settings.model_fields)
 
 
+def test_a_settings_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    for file, said in ((tmp_path / "none.toml", "No such file"), (tmp_path, "Is a directory")):
+        done = command("settings", HUSHBEAR_RELAY_CONFIG=str(file))
+        assert done.returncode == 1 and not done.stdout
+        assert f"{file} cannot be read: {said}" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 def test_a_database_file_that_others_can_read_is_refused(

@@ -171,6 +171,7 @@ def load(**given: Any) -> Settings:
     is wrong with which."""
     if file := os.environ.get(FILE):
         check_private(Path(file))
+        _check_readable(Path(file))
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -179,6 +180,17 @@ def load(**given: Any) -> Settings:
         raise RelayError(f"{name}: {first['msg']}.", "See `hushbear-relay settings`.") from None
     except ValueError as error:
         raise RelayError(f"The settings cannot be read: {error}.") from None
+
+
+def _check_readable(path: Path) -> None:
+    """Raise RelayError if a file that is named cannot be read: a relay without what it says would
+    run on another database."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise RelayError(
+            f"{path} cannot be read: {error.strerror}.", f"{FILE} names it; see who owns it."
+        ) from None
 
 
 def check_private(path: Path) -> None:
@@ -198,4 +210,6 @@ def check_private(path: Path) -> None:
             f"If nobody has: `chmod 600 {path}`; else replace what is in it first.",
         )
     if status.st_uid not in (os.getuid(), 0):
-        raise UnsafeFile(f"{path} belongs to another user.", f"chown it to {os.getuid()}.")
+        raise UnsafeFile(
+            f"{path} belongs to another user.", f"Run as that user, or chown it to {os.getuid()}."
+        )
