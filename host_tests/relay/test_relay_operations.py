@@ -417,10 +417,14 @@ def test_load_says_which_setting_is_wrong() -> None:
 
 
 def test_the_compose_file_opens_nothing_but_the_proxy() -> None:
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    composed = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    services = composed["services"]
     assert set(services) == {"relay", "database", "proxy"}
     assert [name for name in services if "ports" in services[name]] == ["proxy"]
-    assert services["database"]["network_mode"] == "none"
+    (alone,) = services["database"]["networks"]
+    assert composed["networks"][alone] == {"internal": True}
+    assert [name for name in services if alone in services[name]["networks"]] == ["database"]
+    assert services["database"]["command"][1:] == ["-c", "listen_addresses=127.0.0.1"]
     for service in services.values():
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["read_only"] is True and service["restart"] == "unless-stopped"
