@@ -8,6 +8,7 @@ who reads the table learns neither an address nor that two minutes had the same 
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import ipaddress
 
@@ -29,17 +30,21 @@ class What(enum.IntEnum):
     RENDEZVOUS = 2
 
 
-def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+def _insert(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """Return an insert into `table` that knows `on_conflict_…`."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+@functools.cache
+def _adding(dialect: str, table: sa.Table) -> sa.Insert:
+    # Built once a table, as it takes longer to build than to execute.
+    return _insert(dialect, table).on_conflict_do_nothing().returning(sa.literal(1))
 
 
 def added(connection: sa.Connection, table: sa.Table, **values: object) -> bool:
     """Insert a row unless it is there already, and return whether it was not."""
-    statement = insert(connection, table).values(values).on_conflict_do_nothing()
-    return connection.execute(statement.returning(sa.literal(1))).first() is not None
+    statement = _adding(connection.dialect.name, table)
+    return connection.execute(statement, values).first() is not None
 
 
 def check_clock(signed: Signed, now: int, skew: int) -> None:
@@ -76,7 +81,7 @@ def source_group(address: str, minute: int) -> int:
 def count(connection: sa.Connection, what: What, address: str, limit: int, now: int) -> None:
     """Count one `what` of a source, or refuse it beyond `limit` in this minute."""
     minute = now // 60
-    row = insert(connection, tallies).values(
+    row = _insert(connection.dialect.name, tallies).values(
         minute=minute, what=int(what), source=source_group(address, minute), times=1
     )
     row = row.on_conflict_do_update(
