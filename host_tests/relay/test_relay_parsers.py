@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +76,21 @@ def test_a_signature_is_of_one_request(method: str, url: str) -> None:
         assert (method, url.rstrip("?")) != ("PUT", URL)
     else:
         assert (method, url.rstrip("?")) == ("PUT", URL)
+
+
+@pytest.mark.parametrize("left_out", [*signing.COMPONENTS, signing.DIGEST])
+def test_a_signature_covers_all_of_a_request(
+    left_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tuple(name for name in signing.COMPONENTS if name != left_out)
+    body = None if left_out == signing.DIGEST else b"body"
+    with monkeypatch.context() as patched:
+        patched.setattr(signing, "COMPONENTS", kept)
+        signed = signing.sign(KEY, "PUT", URL, body)
+    fields = {name.lower(): value for name, value in signed.items()}
+    assert left_out not in fields["signature-input"]
+    with pytest.raises(signing.Forged, match="not all is signed"):
+        signing.verify("PUT", URL, (HEADERS | fields).items())
 
 
 @given(st.dictionaries(st.sampled_from(sorted(HEADERS)), latin), latin)
