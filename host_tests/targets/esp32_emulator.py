@@ -68,7 +68,8 @@ def copy(source, path):
             copy(source + "/" + name, path + name + "/")
         else:
             with open(source + "/" + name, "rb") as original, root.open(path + name, "wb") as file:
-                file.write(original.read())
+                while piece := original.read(4096):
+                    file.write(piece)
 
 copy(sys.argv[1] + "/files", "/")
 flash.file.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pathlib
 import tempfile
+from collections.abc import Mapping
 
 from host_tests.targets import LIB, ROOT
 from host_tests.targets.esp32_emulator import new_flash
@@ -25,8 +26,8 @@ STAND_INS = (
 PATH = 'import sys\nsys.path[:] = ["/lib", ".frozen"]\n'
 
 
-def toy_flash(board: str) -> bytes:
-    """Return what the flash of a new toy holds."""
+def toy_flash(board: str, files: Mapping[str, bytes]) -> bytes:
+    """Return what the flash of a new toy holds, with further `files` in the root directory."""
     with tempfile.TemporaryDirectory() as directory:
         short = pathlib.Path(directory)  # as tools/flash.sh brings it onto a board
         for module, source in compact.library(LIB).items():
@@ -39,7 +40,7 @@ def toy_flash(board: str) -> bytes:
     begin = f"{MAP}exec(u.bytearray_at({MEMORY_AT + len(modules)}, {len(start)}))\ndel m, u\n"
     firmware = {path.name: path.read_text() for path in (ROOT / "firmware").glob("*.py")}
     firmware["boot.py"] = begin + firmware["boot.py"]
-    flash = new_flash({name: source.encode() for name, source in firmware.items()})
+    flash = new_flash({name: source.encode() for name, source in firmware.items()} | dict(files))
     flash = flash.ljust(FLASH_SIZE, b"\xff")
     flash[WINDOW_AT : WINDOW_AT + len(window)] = window
     return bytes(flash)

@@ -22,7 +22,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from host_tests.targets.esp32_emulator import STEADY, TURNS, command
 
@@ -52,8 +52,13 @@ class Esp32Toy(Body):
         autostart: bool = True,
         seed: int = 1,
         wired: bool = True,
+        files: Mapping[str, bytes] | None = None,
     ) -> None:
-        """With `wired` off the chip's pins are the stand-ins, as on an emulator that has none."""
+        """With `wired` off the chip's pins are the stand-ins, as on an emulator that has none.
+
+        A new toy has `files` in its root directory, by their names: its voice, as the console
+        takes 2 kB/s.
+        """
         clock = ChipClock()
         super().__init__(
             directory, board=board, air=air, autostart=autostart, seed=seed, clock=clock
@@ -63,7 +68,7 @@ class Esp32Toy(Body):
         self.bus.on_clock = clock.heard
         self._flash = self.directory / "flash.bin"
         if not self._flash.exists():
-            self._flash.write_bytes(toy_flash(board))
+            self._flash.write_bytes(toy_flash(board, files or {}))
         self.process: subprocess.Popen[bytes] | None = None
         self._ports: dict[str, socket.socket] = {}
         self._heard = bytearray()  # on the console, not expected yet

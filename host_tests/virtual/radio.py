@@ -103,7 +103,8 @@ class VirtualRadio:
         self._toys[toy].power_off()
 
     def ble(self, toy: Toy) -> ToyBle:
-        """The Bluetooth of a virtual toy."""
+        """The Bluetooth of a virtual toy, also of one that was never on."""
+        self.attach(toy)
         return self._toys[toy]
 
     def phone(self, *, mtu: int = DEFAULT_MTU, interval: float | None = None) -> Phone:
