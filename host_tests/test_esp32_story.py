@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import pathlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from host_tests.family import GOOD_AIR, add_phone, client, spoken
 from host_tests.messages import Pcm, decode, find, snr, speech
+from host_tests.virtual.bus import Sys
 from host_tests.virtual.esp32_toy import Esp32Toy
 from host_tests.virtual.radio import VirtualRadio
 from hushbear_companion.client import Client
@@ -147,3 +148,17 @@ async def test_a_stranger_gets_nowhere(family: Family) -> None:
     assert family.toy.mic.opened == []
     async with family.phone() as phone:
         assert (await phone.status()).unheard == 0
+
+
+async def test_a_hand_that_lets_go_while_the_chip_starts_has_let_go(family: Family) -> None:
+    """Of the toy's body, not of the toy: a paw that is up looks so, whenever that came about."""
+    answer = family.toy.bus.on_system[Sys.HELLO]
+
+    def let_go(payload: bytes) -> bytes | Awaitable[bytes] | None:
+        told = answer(payload)
+        family.toy.release("record")
+        return told
+
+    family.toy.bus.on_system[Sys.HELLO] = let_go
+    family.toy.press("record")
+    await family.switch_on()  # else it is in safe mode

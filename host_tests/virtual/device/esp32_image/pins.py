@@ -14,8 +14,11 @@ import bus
 import line
 from umachine import mem32
 
-_WRITE = const(2)  # ops of GPIO, see machine.py of the process
+_MODE = const(1)  # ops of GPIO, see chip_pins.py
+_WRITE = const(2)
 _EDGE = const(4)
+_INPUT = const(1)
+_PULL_UP = const(2)
 _OUT = 0x3FF44004
 _OUT_SET = 0x3FF44008
 _OUT_CLEAR = 0x3FF4400C
@@ -60,4 +63,6 @@ for _pin, _level in bus.config["inputs"]:
     wired = wired and _put_in(_pin, not _level) and _put_in(_pin, _level)
 if wired:
     bus.on(bus.GPIO, _edge)
+    for _pin, _ in bus.config["inputs"]:  # they may have changed before anybody listened
+        _put_in(_pin, bus.call(bus.GPIO, _MODE, bytes((_pin, _INPUT, _PULL_UP)))[0])
     line.every(_look)
