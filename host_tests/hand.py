@@ -240,10 +240,12 @@ async def caller(phone: Phone, timeout: float = 5) -> AsyncIterator[Caller]:
         await bleak.disconnect()
 
 
-async def pair(phone: Phone, code: str, name: str = "Papa") -> Membership:
+async def pair(
+    phone: Phone, code: str, name: str = "Papa", timing: Timing | None = None
+) -> Membership:
     """Pair, with the companion. Raises what it raises; NoOpenWindow if no window is in sight."""
     air = Radio(scanner=phone.scanner, client=phone.client)
-    timing = Timing(scan=3)
+    timing = timing or Timing(scan=3)
     sighting = pairing.choose(await pairing.open_windows(air, timing))
     kept: list[Membership] = []
     await pairing.pair(air, sighting, pairing.check_code(code), name, kept.append, timing)
