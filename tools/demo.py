@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import subprocess
 import sys
 import tempfile
 import wave
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,6 @@ from host_tests.virtual.esp32_toy import Esp32Toy
 from host_tests.virtual.i2s import Sound
 from host_tests.virtual.radio import VirtualRadio
 from host_tests.virtual.toy import VirtualToy
-from hushbear_companion.link import parse_link, show
 from tools import voice
 from tools.ears import Ears
 from tools.flash import cache
@@ -45,8 +45,6 @@ RATE = 16000
 GOODNIGHT = "Good night, my little bear. Grandma has found your red mitten."
 ANSWER = "Good night, grandma! I lost the other one today."
 TARGETS: dict[str, type[Target]] = {"unix": Unix, "qemu-esp32": QemuEsp32}
-TOYS: dict[str, type[VirtualToy | Esp32Toy]] = {"unix": VirtualToy, "qemu-esp32": Esp32Toy}
-HOLD_S = 7.0  # both paws: 5 s, and until the toy has restarted
 COPY = """
 block = bytearray(4096)
 with open({path!r}, "rb") as source, open("/voice", "wb") as target:
@@ -109,21 +107,31 @@ class Phone:
             raise DemoFailed(f"hushbear {shown[0]} ended with exit code {process.returncode}")
 
 
-async def give_voice(toy: VirtualToy) -> Ears:
-    """Put the English voice onto a toy, as tools/flash.sh does over USB; return who knows it."""
-    path = voice.kept("en", cache() / "voices")
-    toy.lend(path)
-    await toy.exec_repl(COPY.format(path=f"/lent/{path.name}"))
-    return Ears(voice.read(path)[1])
+@contextlib.asynccontextmanager
+async def talking_toy(
+    target: str, directory: Path, radio: VirtualRadio, said: Path
+) -> AsyncIterator[Body]:
+    """Give a toy, without power yet, that has the voice in the file `said`, as tools/flash.sh
+    brings it over USB."""
+    if target == "unix":
+        async with VirtualToy(directory, air=radio, autostart=False) as toy:
+            toy.lend(said)
+            await toy.exec_repl(COPY.format(path=f"/lent/{said.name}"))
+            yield toy
+    else:
+        voices = {"voice": said.read_bytes()}
+        async with Esp32Toy(directory, air=radio, autostart=False, files=voices) as chip:
+            yield chip
 
 
 async def pair(toy: Body, radio: VirtualRadio, phone: Phone, ears: Ears) -> None:
     say("A parent holds both paws for five seconds: the toy opens its pairing window.")
     await toy.restart()
     await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
+    starts = len(toy.causes)
     toy.press("record")
     toy.press("play")
-    await asyncio.sleep(HOLD_S)
+    await until(lambda: len(toy.causes) > starts, "the toy does not understand the gesture")
     toy.release("play")
     toy.release("record")
     await until(lambda: ears.code(ended(toy)) is not None, "the toy says no code")
@@ -133,12 +141,13 @@ async def pair(toy: Body, radio: VirtualRadio, phone: Phone, ears: Ears) -> None
     await phone.run("pair", "--code", code, "--name", "bear", "--as", "Mama")
     await until(lambda: "paired" in ears.words(ended(toy)), "the toy does not say “paired”")
     console.print("  The toy says: “paired”, and nobody can pair any more.")
+    await until(lambda: len(toy.causes) > starts + 1, "the toy does not restart")
     await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
 
 
 def ended(toy: Body) -> list[Sound]:
     """Return the sounds that came out of the speaker and are over."""
-    now = toy.loop.time() - 0.2
+    now = toy.clock.time() - 0.2
     return [sound for sound in toy.speaker.sounds if sound.start + sound.seconds < now]
 
 
@@ -149,16 +158,6 @@ async def until(condition: Callable[[], bool], otherwise: str) -> None:
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise DemoFailed(otherwise) from None
-
-
-async def link(toy: Body, radio: VirtualRadio, phone: Phone) -> None:
-    say("A key is made on the toy, over USB, and given to the phone as a link and a QR code.")
-    printed = await toy.exec_repl("from hushbear import setup\nsetup.add_phone()")
-    secret = parse_link(printed.strip().splitlines()[-1])
-    show(secret)
-    await phone.run("add", str(secret), "--name", "bear")
-    await toy.restart()
-    await until(lambda: radio.ble(toy).advertising, "the toy does not advertise")
 
 
 async def message_to_child(toy: Body, phone: Phone) -> Comparison:
@@ -224,16 +223,14 @@ async def stranger(toy: Body, radio: VirtualRadio) -> None:
 
 async def story(target: str) -> None:
     OUT.mkdir(exist_ok=True)
+    said = voice.kept("en", cache() / "voices")
     with tempfile.TemporaryDirectory() as directory:
         async with (
             VirtualRadio(AirModel(interval=0.015, packets=6, loss=0.01)) as radio,
-            TOYS[target](Path(directory) / "toy", air=radio, autostart=False) as toy,
+            talking_toy(target, Path(directory) / "toy", radio, said) as toy,
         ):
             phone = Phone(Path(directory) / "phone", await radio.serve_hci())
-            if isinstance(toy, VirtualToy):
-                await pair(toy, radio, phone, await give_voice(toy))
-            else:  # a quarter of a megabyte of voice takes its emulated console too long
-                await link(toy, radio, phone)
+            await pair(toy, radio, phone, Ears(voice.read(said)[1]))
             comparisons = [await message_to_child(toy, phone), await answer(toy, phone)]
             await stranger(toy, radio)
             say("\nThe parent's phone still gets through.")
