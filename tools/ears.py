@@ -30,16 +30,16 @@ class Ears:
         self._known = {
             name: adpcm.decode(blocks).astype(float) for name, blocks in prompts.items()
         }
-
-        self._heard: dict[float, str | None] = {}  # by when it began
+        self._heard: dict[float, tuple[int, str | None]] = {}  # by when it began; and its samples
 
     def words(self, sounds: Iterable[Heard]) -> list[str]:
-        """Return which prompts these sounds are, which have ended, in their order; what is none
-        is left out."""
+        """Return which prompts these sounds are, in their order; what is none is left out. One
+        that went on since, as it does on a busy computer, is listened to again."""
         for sound in sounds:
-            if sound.start not in self._heard:
-                self._heard[sound.start] = self.word(sound.pcm)
-        return [word for _, word in sorted(self._heard.items()) if word]
+            pcm = sound.pcm
+            if sound.start not in self._heard or self._heard[sound.start][0] != len(pcm):
+                self._heard[sound.start] = len(pcm), self.word(pcm)
+        return [word for _, (_, word) in sorted(self._heard.items()) if word]
 
     def word(self, pcm: npt.NDArray[np.int16]) -> str | None:
         """Return which prompt a sound is, at whatever volume, or None."""
