@@ -1,7 +1,7 @@
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
 
-demo: ## set up, then play the story: two messages, and a stranger who gets nowhere
+demo: ## set up, then play the story: a message, its answer, a thief and a stranger
 	@tools/demo
 
 test: ## set up, then check everything on every target

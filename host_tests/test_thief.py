@@ -1,4 +1,4 @@
-"""The thief of the relay's tests finds what there is to be found: whatever is
+"""The thief of the demo, and of the relay's tests, finds what there is to be found: whatever is
 said not to be there was looked for in earnest."""
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import pytest
 from host_tests.messages import speech
 from hushbear_companion import adpcm
 from hushbear_relay.client.envelope import Kind, seal
+from tools.story.telling import DemoFailed
+from tools.story.theft import Thief, check
 from tools.thief import Search, addressed, named, steal, try_to_open
 
 KEY = os.urandom(32)
@@ -113,3 +115,25 @@ def test_what_was_deleted_is_found_while_the_file_has_it(tmp_path: Path) -> None
     loot = steal(directory)
     assert loot.tables["others"] == []
     assert SEARCH.found(loot.files["relay.sqlite"]) == ["the key"]
+
+
+@pytest.mark.parametrize("planted", ["in the database", "in the log"])
+def test_the_demo_fails_loudly_when_the_thief_finds_something(
+    planted: str, tmp_path: Path
+) -> None:
+    in_database = planted == "in the database"
+    relay_with(tmp_path / "relay", os.urandom(32), KEY if in_database else b"")
+    thief = Thief(tmp_path / "relay")
+    thief.steal("before")
+    log = "" if in_database else f'{{"event": "request", "key": "{KEY.hex()}"}}\n'
+    (tmp_path / "relay/log").write_text(log)
+    thief.steal("after")
+    with pytest.raises(DemoFailed, match="the thief has the key"):
+        check(thief.search(SEARCH), thief.open())
+
+
+def test_the_demo_fails_loudly_when_an_envelope_opens(tmp_path: Path) -> None:
+    thief = Thief(relay_with(tmp_path / "relay", KEY, KEY))
+    thief.steal("now")
+    with pytest.raises(DemoFailed, match="opened 1 of the envelopes"):
+        check({}, thief.open())
