@@ -80,6 +80,7 @@ class Correspondence:
         self._relay = relay
         self._look_seconds = look_seconds
         self._looked: dict[bytes, float] = {}  # when an envelope was last seen at the relay
+        self._seen = 0  # the position of the newest message that was listed
         self._ledger = ledger
         self.mailbox = Mailbox(relay, key)
         self.contacts: list[Contact] = list(contacts)
@@ -109,6 +110,12 @@ class Correspondence:
         for each in await self._listed(wait):
             await self._take(each, moved)
         return moved
+
+    async def wait(self, seconds: int) -> None:
+        """Return when something has come since the last sync(), or after so many seconds. Nothing
+        changes, so it may be cancelled. Raises as sync() does."""
+        with contextlib.suppress(NotFound):  # sync() makes the mailbox again
+            await self.mailbox.list(after=self._seen, limit=1, wait=seconds)
 
     async def withdraw(self, contact: Contact) -> None:
         """Take back what a contact has not fetched, and send it no more. Raises as sync() does."""
@@ -176,6 +183,7 @@ class Correspondence:
         while listing.more:
             listing = await self.mailbox.list(after=listing.messages[-1].position)
             messages = messages + listing.messages
+        self._seen = max((each.position for each in messages), default=self._seen)
         return messages
 
     async def _take(self, listed: Listed, moved: Moved) -> None:

@@ -17,6 +17,7 @@ from .errors import Unreachable, refused
 OCTETS = "application/octet-stream"
 JSON = "application/json"
 _SECONDS = 180.0  # for a whole request, over the slowest line
+_SILENCE = 30.0  # seconds without a byte from there: a line that is dead says nothing
 _ANSWER_MAX = 2 << 20  # bytes; a listing of 1000 messages has 300 kB
 _AGAIN = (Problem.CLOCK, Problem.REPLAYED)
 
@@ -73,7 +74,7 @@ class Relay:
 
     async def about(self) -> dict[str, Any]:
         """Return what the relay takes: see `GET /v1` in its description."""
-        return (await self._once("GET", self.url / "v1", {}, None, _SECONDS)).json()
+        return (await self._once("GET", self.url / "v1", {}, None, 0.0)).json()
 
     async def request(
         self,
@@ -83,10 +84,11 @@ class Relay:
         query: dict[str, int] | None = None,
         body: bytes | None = None,
         media_type: str = OCTETS,
-        seconds: float = _SECONDS,
+        wait: float = 0.0,
     ) -> Answer:
         """Send a request signed by `key`; return its answer, or raise Refused or Unreachable.
 
+        `wait`: seconds that the relay may take before it begins to answer, as it was asked to.
         Where only the clock differs, or a proxy on the way has sent it twice, it is signed anew.
         """
         url = (self.url / path.lstrip("/")).with_query(query or {})
@@ -95,7 +97,7 @@ class Relay:
             if body is not None:
                 headers["Content-Type"] = media_type
             try:
-                return await self._once(method, url, headers, body, seconds)
+                return await self._once(method, url, headers, body, wait)
             except _Again as asked:
                 if not again:
                     raise asked.error from None
@@ -109,7 +111,7 @@ class Relay:
         url: yarl.URL,
         headers: dict[str, str],
         body: bytes | None,
-        seconds: float,
+        wait: float,
     ) -> Answer:
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -124,7 +126,9 @@ class Relay:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=20),
+                timeout=aiohttp.ClientTimeout(
+                    total=_SECONDS + wait, sock_connect=20, sock_read=_SILENCE + wait
+                ),
             ) as response:
                 content = await _read(response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+_LOCK_TIMEOUT = 30.0  # seconds
 _VERSION = 2
 # What a ledger of version 1 held was sealed for mailboxes that nobody has any more.
 _SCHEMA = f"""
@@ -62,13 +63,17 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA secure_delete = ON")
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version < _VERSION:
-            self._connection.executescript(_SCHEMA)
+        self._connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None)
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA secure_delete = ON")
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version < _VERSION:
+                self._connection.executescript(_SCHEMA)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""

@@ -14,8 +14,6 @@ from .. import names, signing
 from .errors import NotFound, Unreachable
 from .http import JSON, Relay
 
-_BEYOND_WAIT = 30.0  # seconds that an answer may come after the end of a long poll
-
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
@@ -68,7 +66,7 @@ class Mailbox:
         """Return what waits above a position; if nothing does, wait for it so many seconds."""
         query = {"after": after, "limit": limit, "wait": wait}
         answer = await self._relay.request(
-            self._key, "GET", f"{self._path}/messages", query, seconds=wait + _BEYOND_WAIT
+            self._key, "GET", f"{self._path}/messages", query, wait=wait
         )
         said = answer.json()
         try:

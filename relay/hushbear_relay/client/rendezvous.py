@@ -10,7 +10,6 @@ from .errors import Unreachable
 from .http import Relay
 
 _POLL = 30  # seconds of one long poll
-_BEYOND_WAIT = 30.0
 
 
 class Rendezvous:
@@ -54,7 +53,7 @@ class Rendezvous:
             wait = max(1, min(_POLL, int(left)))
             answer = await self._relay.request(
                 self._key, "GET", self._path(self._received), {"wait": wait},
-                seconds=wait + _BEYOND_WAIT,
+                wait=wait,
             )  # fmt: skip
             if answer.status == 200:
                 self._received += 1
