@@ -54,7 +54,8 @@ class Database:
 
     def _prepare(self, versions: Sequence[Sequence[str]]) -> None:
         with self._problems():
-            self._db.execute("PRAGMA auto_vacuum = FULL")
+            if self._db.execute("PRAGMA auto_vacuum").fetchone() != (1,):  # setting it writes
+                self._db.execute("PRAGMA auto_vacuum = FULL")
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("PRAGMA synchronous = EXTRA")
         with self._changing():
@@ -67,7 +68,8 @@ class Database:
             for statements in versions[version:]:
                 for statement in statements:
                     self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(versions)}")
+            if version < len(versions):  # else nothing is written: opening it often costs nothing
+                self._db.execute(f"PRAGMA user_version = {len(versions)}")
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._problems():
