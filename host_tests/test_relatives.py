@@ -32,7 +32,6 @@ from host_tests.far_phones import (
 )  # fmt: skip
 from host_tests.relay.running import Process
 from hushbear_companion import message, sealing
-from hushbear_companion.carrier import Backoff
 from hushbear_companion.errors import BadMessage
 from hushbear_companion.inbox import Inbox
 from hushbear_companion.keystore import KeyStore
@@ -40,6 +39,7 @@ from hushbear_companion.letters import Family, Kind, News, Stage
 from hushbear_companion.mailboxes import Mailboxes
 from hushbear_companion.post import Post, Synced, open_post
 from hushbear_companion.received import received
+from hushbear_companion.running import Backoff
 from hushbear_companion.toy import Member, Relative, Role
 from hushbear_companion.toy import Toy as Known
 from hushbear_relay.client.correspondence import Contact
@@ -53,8 +53,8 @@ def test_grandma_speaks_and_the_child_answers(
 ) -> None:
     toy.record(before := make_message(sender=bytes(8)))  # before she belongs to the family
     once(near)
-    invite(parent, grandma, "Grandma")
     os.utime(next((tmp_path / "config").rglob("fetched/*.message")), (1, 1))
+    invite(parent, grandma, "Grandma")
     sent = grandma.run("send", hello)
     assert sent["to"] == "Bruno" and sent["at_relay"]
 

@@ -4,14 +4,15 @@ keeping it all moving."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from . import mailboxes
-from .command import JsonOption, RadioOption, ToyOption, output_for
+from .command import INTERRUPTED, JsonOption, RadioOption, ToyOption, output_for
 from .errors import (
     HushbearError,
     NoFamily,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .post import Post
 
 T = TypeVar("T")
+
+_STOP = 5.0  # seconds that stopping may take
 
 
 def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None:
@@ -161,24 +164,25 @@ def run(
 ) -> None:
     """Keep messages moving between relay, this phone and the toy, until it is stopped."""
     check_installed()
-    from .carrier import Carrier, run_all
+    from .carrier import Carrier
+    from .output import LastingOutput
     from .private import data_directory
+    from .running import Running
 
     store = KeyStore()
-    uses = mailboxes.get()
-    output = output_for(as_json)
+    mailboxes.get()
     toys = [store.get(toy)] if toy or not store.toys() else store.toys()
-    carriers = [
-        Carrier(
-            store, each, uses, radio, output,
-            answers or data_directory() / each.id.hex() / "answers", on_message,
-        )
-        for each in toys
-    ]  # fmt: skip
+    output = output_for(as_json) if once else LastingOutput(as_json)
+    at_radio = asyncio.Lock()
+
+    def carrier_of(each: Toy) -> Carrier:
+        place = answers or data_directory() / each.id.hex() / "answers"
+        return Carrier(store, each, radio, output, place, on_message, at_radio)
+
     if not once:
-        asyncio.run(run_all(carriers, output.waiting))
+        _until_stopped(Running(store, output, carrier_of, toy).run())
         return
-    done = [asyncio.run(_once(carrier)) for carrier in carriers]
+    done = [asyncio.run(_once(carrier_of(each))) for each in toys]
     failed = [error for each in done for error in each.pop("errors")]
     from .output import error_values
 
@@ -194,6 +198,43 @@ def run(
     serious = [error for error in failed if not isinstance(error, NoToyInSight | NotThisToy)]
     if serious:
         raise typer.Exit(serious[0].exit_code)
+
+
+def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Do something until SIGTERM, or until Ctrl-C, which raises KeyboardInterrupt. What does not
+    end within seconds then is ended: nothing that matters is in this process only."""
+    import os
+    import signal
+    import threading
+
+    told: list[int] = []
+
+    async def until_told() -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop(number: int) -> None:
+            if not told:
+                code = 0 if number == signal.SIGTERM else INTERRUPTED
+                end = threading.Timer(_STOP, os._exit, (code,))
+                end.daemon = True
+                end.start()
+            told.append(number)
+            task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C comes all the same
+                loop.add_signal_handler(number, stop, number)
+        await work
+
+    try:
+        asyncio.run(until_told())
+    except asyncio.CancelledError:
+        if not told:
+            raise
+    if signal.SIGINT in told:
+        raise KeyboardInterrupt
 
 
 async def _once(carrier: Carrier) -> dict[str, Any]:

@@ -50,10 +50,7 @@ class Group(typer.core.TyperGroup):
         except Exception as raised:
             if os.environ.get("HUSHBEAR_DEBUG"):
                 raise
-            error = HushbearError(
-                f"The companion itself failed ({type(raised).__name__}: {raised}).",
-                "Set HUSHBEAR_DEBUG=1 to see where, and report it.",
-            )
+            error = own_failure(raised)
         from .output import report
 
         report(error, as_json)
@@ -124,6 +121,14 @@ def output_for(as_json: bool) -> Output:
 def messages(count: int) -> str:
     """Return "1 message" or "2 messages"."""
     return "1 message" if count == 1 else f"{count} messages"
+
+
+def own_failure(raised: Exception) -> HushbearError:
+    """Return what to say of an exception that nobody has foreseen."""
+    return HushbearError(
+        f"The companion itself failed ({type(raised).__name__}: {raised}).",
+        "Set HUSHBEAR_DEBUG=1 to see where, and report it.",
+    )
 
 
 def _interrupted() -> HushbearError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import HushbearError
 from .records import Entry, Settings, Status, printable
@@ -80,6 +82,29 @@ class Output:
         ) as bars:
             task = bars.add_task(label, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+class LastingOutput(Output):
+    """Of a command that goes on when nobody listens any more: a pipe whose reader is gone, a full
+    disk."""
+
+    def line(self, text: str) -> None:
+        with _listened_to(sys.stdout):
+            super().line(text)
+
+    def waiting(self, text: str) -> None:
+        with _listened_to(sys.stderr):
+            super().waiting(text)
+
+
+@contextlib.contextmanager
+def _listened_to(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.EIO):  # for good: the buffer would fail at the end
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def report(error: HushbearError, as_json: bool) -> None:

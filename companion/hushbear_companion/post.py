@@ -11,6 +11,7 @@ What has come is taken from the ledger only when it is in its place (taking.py).
 from __future__ import annotations
 
 import hmac
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,7 +54,8 @@ class Synced:
 def open_post(
     store: KeyStore, toy: Toy, relay: Relay, mailboxes: Mailboxes, directory: Path | None = None
 ) -> Iterator[Post]:
-    """The post of a toy; `directory` instead of the platform's for data. Raises FileProblem."""
+    """The post of a toy; `directory` instead of the platform's for data. Raises FileProblem, also
+    for what happens to the files while it is open."""
     path = (directory or data_directory()) / toy.id.hex() / "relay.db"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,6 +65,10 @@ def open_post(
     try:
         with Journal(toy.id, directory) as journal:
             yield Post(store, toy, relay, mailboxes, ledger, journal, directory)
+    except sqlite3.Error as error:  # of the ledger
+        raise FileProblem(
+            f"{path} cannot be used now: {error}.", "Try again; see that there is room."
+        ) from None
     finally:
         ledger.close()
 
@@ -111,22 +117,25 @@ class Post:
         self._tell_all(toy)
         await correspondence.put()
 
-    async def sync(self, wait: int = 0) -> Synced:
-        """Send what is to be sent and told, and take in what comes; wait for that so many seconds.
-        Raises the relay's errors."""
-        synced = Synced()
+    async def sync(self, synced: Synced) -> None:
+        """Send what is to be sent and told, and take in what has come. What is done is in `synced`
+        at once, for the time when the relay's errors are raised."""
         self._take_all(synced)
         toy = await self._shut_out(self._now())
         self._tell_all(toy)
         try:
-            synced.moved = await self._correspondence(toy).sync(wait)
+            synced.moved = await self._correspondence(toy).sync()
         finally:
             self._take_all(synced)
             self._see_arrivals(synced)
         toy = self._now()
         self._tell_all(toy)
         synced.moved.put += (await self._correspondence(toy).put()).put
-        return synced
+
+    async def wait(self, seconds: int) -> None:
+        """Return when something has come since sync(), or after so many seconds. It may be
+        cancelled. Raises the relay's errors."""
+        await self._correspondence(self._now()).wait(seconds)
 
     def _correspondence(self, toy: Toy) -> Correspondence:
         number = toy.away.mailbox

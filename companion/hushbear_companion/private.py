@@ -88,6 +88,30 @@ def locked(directory: Path) -> Iterator[None]:
         ) from None
 
 
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Tell whether no other process is inside with the same path; that ends with the process,
+    however it ends. Where the platform has no such locks, everybody is alone."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = open(path, "ab")
+    except OSError as error:
+        raise FileProblem(
+            f"{path} cannot be written: {error.strerror}.", "Make room, or mend its permissions."
+        ) from None
+    with lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except (ImportError, OSError):
+            pass
+        yield True
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Put `content` in place of the file at `path`, whole or not at all, mode 0600, on disk."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
