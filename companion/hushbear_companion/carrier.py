@@ -187,7 +187,8 @@ class Carrier:
             process = await asyncio.create_subprocess_exec(
                 *self._on_message, env={**os.environ, **given}, stdin=asyncio.subprocess.DEVNULL
             )
-            code = await asyncio.wait_for(process.wait(), _COMMAND)
+            async with asyncio.timeout(_COMMAND):  # wait_for() may lose a cancellation
+                code = await process.wait()
             if code:
                 self._output.waiting(f"{self._on_message[0]} ended with {code}.")
         except OSError as error:

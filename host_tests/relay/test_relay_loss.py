@@ -447,13 +447,14 @@ async def test_postgresql_is_restarted(tmp_path: Path) -> None:
                 one, other = talk.people
                 assert await talk.sync() == [] == await talk.sync()
                 await asyncio.sleep(2.5)  # until all listen again
-                waiting = asyncio.create_task(one.sync(wait=60))
+                waiting = asyncio.create_task(one.wait(60))
                 await asyncio.sleep(0.5)
                 other._relay = relay
                 content = b"awake"
                 talk.sent[other.send(other.contacts[0], content)] = (one, content)
                 await other.sync()
-                assert (await asyncio.wait_for(waiting, 30)).arrived == 1
+                await asyncio.wait_for(waiting, 30)
+                assert (await one.sync()).arrived == 1
                 await talk.finish()
     finally:
         server.close()
@@ -517,6 +518,21 @@ async def test_an_envelope_that_is_too_large_keeps_no_other(
         assert (await other.sync()).arrived == 1
         await one.sync()
         assert [each.id for each in one._ledger.going()] == [large]
+
+
+async def test_what_has_arrived_is_put_once_also_after_a_restart(
+    running: tuple[str, Service], tmp_path: Path
+) -> None:
+    async with conversing([running[0]] * 2, tmp_path) as (talk, relays):
+        one, other = talk.people
+        await talk.sync()
+        content = os.urandom(10)
+        talk.sent[one.send(one.contacts[0], content)] = (other, content)
+        assert (await one.put()).put == 1
+        await other.sync()
+        again = Correspondence(relays[0], one.mailbox._key, one._ledger, one.contacts, 0)
+        moved = await again.sync()
+        assert (moved.confirmed, moved.put) == (1, 0)
 
 
 async def test_the_relay_is_not_asked_for_an_envelope_all_the_time(

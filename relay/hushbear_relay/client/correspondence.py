@@ -102,13 +102,13 @@ class Correspondence:
         await self._put_all(moved)
         return moved
 
-    async def sync(self, wait: int = 0) -> Moved:
-        """Put what is to be sent and take in what has come; wait for that, if nothing has, so many
-        seconds. Raises Unreachable or Refused; what was done until then stays done."""
+    async def sync(self) -> Moved:
+        """Take in what has come, then put what is to be sent: what a receipt has come for need not
+        be put again. Raises Unreachable or Refused; what was done until then stays done."""
         moved = Moved()
-        await self._put_all(moved)
-        for each in await self._listed(wait):
+        for each in await self._listed():
             await self._take(each, moved)
+        await self._put_all(moved)
         return moved
 
     async def wait(self, seconds: int) -> None:
@@ -169,14 +169,14 @@ class Correspondence:
                     raise
                 moved.stuck += 1
 
-    async def _listed(self, wait: int) -> list[Listed]:
+    async def _listed(self) -> list[Listed]:
         """Return all that waits, in the mailbox that is as it should be after whatever happened to
         the relay."""
         try:
-            listing = await self.mailbox.list(wait=wait)
+            listing = await self.mailbox.list()
         except NotFound:
             await self.mailbox.put(self.members)
-            listing = await self.mailbox.list(wait=wait)
+            listing = await self.mailbox.list()
         if listing.members != names.digest_of(self.members):
             await self.mailbox.put(self.members)
         messages = listing.messages
