@@ -337,6 +337,20 @@ async def test_what_is_approved_or_refused_elsewhere_moves_at_once(
     assert [content[16:32] for content in home.toy.inbox()] == [first]
 
 
+async def test_what_the_toy_has_goes_at_once_where_it_is_refused(
+    home: Home, no_answer: None
+) -> None:
+    sent = await home.grandma.send()
+    async with going_on(home.running()):
+        await until(lambda: home.inbox(State.WAITING))
+        home.approve(sent)
+        await until(lambda: home.inbox(State.DELIVERED))
+        with Inbox(b"toy here") as inbox:
+            inbox.refuse(sent)
+        await until(lambda: not home.toy.inbox())
+        await home.grandma.told(sent, Stage.REFUSED)
+
+
 async def test_the_sender_hears_what_became_of_it_at_once(home: Home, no_answer: None) -> None:
     sent = await home.grandma.send()
     async with going_on(home.running()):

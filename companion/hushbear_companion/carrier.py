@@ -22,7 +22,7 @@ from . import mailboxes, message, recordings
 from .command import at_toy
 from .delivery import Delivery, deliver
 from .errors import BadMessage, Damaged, HushbearError, NoSuchMessage
-from .inbox import Inbox
+from .inbox import Inbox, State
 from .journal import Journal
 from .keystore import KeyStore
 from .letters import Kind, News, Stage
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .client import Client
 
 _COMMAND = 60.0  # seconds that a command for a message may take
-_RENEWAL = b"renewal"
+_RENEWAL, _REFUSED = b"renewal", b"refused"
 
 
 @dataclass
@@ -111,13 +111,14 @@ class Carrier:
             self._output.waiting(f"From {relative.name}, given up: {error}")
 
     def calls(self, toy: Toy) -> set[bytes]:
-        """Return what calls for a visit: the ids of messages that are due, and a new family key.
-        Raises FileProblem."""
+        """Return what calls for a visit, each thing as bytes of its own: messages that are due, or
+        were refused and may be on the toy, and a new family key. Raises FileProblem."""
         if toy.key is None:
             return set()
         with Inbox(toy.id) as inbox:
-            due = {each.id for each in inbox.due(max(toy.family, default=0))}
-        return due | {_RENEWAL} if renewal_due(toy) else due
+            calls = {each.id for each in inbox.due(max(toy.family, default=0))}
+            calls |= {_REFUSED + each.id for each in inbox.messages(State.REFUSED)}
+        return calls | {_RENEWAL} if renewal_due(toy) else calls
 
     async def visit(self) -> Visit:
         """Go to the toy: bring what is due, fetch what the child has recorded. Raises what keeps
