@@ -43,33 +43,32 @@ SQLITE, POSTGRESQL = "relay, SQLite", "relay, PostgreSQL"
 
 _FAST = f"{_CONNECTIONS} connections, each asking again at once"
 _HALF = "at half of the messages a second that were reached, arriving evenly; waiting counts"
-_STORED = f"{_FAST}; beside it: of what it is with none stored"
-_MANY = "lists and puts of 1 kB side by side; beside it: of what it is with none stored"
+_MANY = "lists and puts of 1 kB side by side"
+_OTHERS = "; beside it: of what it is with none stored"
 
 HELLO = Figure("the framework's bare hello", "requests/s", f"FastAPI on uvicorn; {_FAST}")
 ABOUT = Figure("an empty mailbox listed", "requests/s", f"signed; {_FAST}")
-IN = {size: Figure(f"messages in, {name}", "messages/s", _FAST) for size, name in SIZES.items()}
-OUT = {size: Figure(f"messages out, {name}", "messages/s", _FAST) for size, name in SIZES.items()}
-IN_MS = {
-    (size, p): Figure(f"message in, {name}, p{p}", "ms", _HALF)
-    for size, name in SIZES.items()
-    for p in (50, 99)
-}
-OUT_MS = {
-    (size, p): Figure(f"message out, {name}, p{p}", "ms", _HALF)
-    for size, name in SIZES.items()
-    for p in (50, 99)
-}
-MEMORY = Figure("memory after all that", "MB", "resident, of one process")
-STORED_RATE = {
-    n: Figure(f"requests with {n:,} messages stored", "requests/s", _MANY) for n in STORED
-}
-STORED_IN = {
-    n: Figure(f"messages in, 80 kB, with {n:,} stored", "messages/s", _STORED) for n in STORED
-}
-STORED_OUT = {
-    n: Figure(f"messages out, 80 kB, with {n:,} stored", "messages/s", _STORED) for n in STORED
-}
+
+
+def _loaded(stored: int) -> dict[tuple[Any, ...], Figure]:
+    """Return what is measured of a relay that has so many messages of other people: by
+    ("in" or "out", bytes), by ("in" or "out", bytes, percentile), ("mixed",) and ("memory",)."""
+    where = f", {stored:,} stored" if stored else ""
+    beside = _OTHERS if stored else ""
+    found: dict[tuple[Any, ...], Figure] = {}
+    for size, name in SIZES.items():
+        for way in ("in", "out"):
+            found[way, size] = Figure(
+                f"messages {way}, {name}{where}", "messages/s", _FAST + beside
+            )
+            for p in (50, 99):
+                found[way, size, p] = Figure(f"message {way}, {name}, p{p}{where}", "ms", _HALF)
+    found["mixed",] = Figure(f"lists and puts{where}", "requests/s", _MANY + beside)
+    found["memory",] = Figure(f"memory after all that{where}", "MB", "resident, of one process")
+    return found
+
+
+LOADED = {stored: _loaded(stored) for stored in STORED}
 SCALED = {
     n: Figure(f"messages in, 80 kB, {n} process{'es' * (n > 1)}", "messages/s",
               f"sharing one port and one PostgreSQL; {_FAST}")
@@ -83,9 +82,8 @@ WOKEN = Figure(
     "until a long poll is answered", "ms", "from the answer to the put, with all others waiting"
 )
 FIGURES = [
-    HELLO, ABOUT, *IN.values(), *OUT.values(), *IN_MS.values(), *OUT_MS.values(), MEMORY,
-    *STORED_RATE.values(), *STORED_IN.values(), *STORED_OUT.values(), *SCALED.values(),
-    HELD, HELD_MEMORY, WOKEN,
+    HELLO, ABOUT, *(figure for figures in LOADED.values() for figure in figures.values()),
+    *SCALED.values(), HELD, HELD_MEMORY, WOKEN,
 ]  # fmt: skip
 
 
@@ -96,8 +94,8 @@ def measure() -> Iterator[Row]:
         directory = Path(name)
         hello = uvloop.run(_hello(directory))
         yield HELLO.on(SQLITE, hello)
-        yield from uvloop.run(_one(directory / "one", hello))
-        yield from uvloop.run(_stored(directory / "stored"))
+        yield uvloop.run(_about(directory / "about", hello))
+        yield from uvloop.run(_all_loaded(directory))
         yield from uvloop.run(_polls(directory / "polls"))
         if reason := missing():
             yield from (figure.missing(POSTGRESQL, reason) for figure in SCALED.values())
@@ -213,61 +211,54 @@ async def _hello(directory: Path) -> float:
         process.join()
 
 
-async def _one(directory: Path, hello: float) -> list[Row]:
-    rows = []
+async def _about(directory: Path, hello: float) -> Row:
     with _started(_relay(directory)) as process:
-        url = process.url
-        boxes = _Mailboxes(url)
+        boxes = _Mailboxes(process.url)
         await boxes.make()
-        await fastest(url, boxes.lists(200), _CONNECTIONS, 200)
-        rate = await fastest(url, boxes.lists(_SMALL), _CONNECTIONS, 200)
-        rows.append(ABOUT.on(SQLITE, rate, f"{100 * rate / hello:.0f} % of hello"))
-        for size in SIZES:
-            body, count = os.urandom(size), max(50, _BYTES // size)
-            puts, places = boxes.puts(count, body)
-            into = await fastest(url, puts, _CONNECTIONS, 201)
-            rows.append(IN[size].on(SQLITE, into, f"{into * size / 1e6:.0f} MB/s"))
-            out = await fastest(url, boxes.gets(places), _CONNECTIONS, 200)
-            rows.append(OUT[size].on(SQLITE, out, f"{out * size / 1e6:.0f} MB/s"))
-            puts, _ = boxes.puts(count, body)
-            took = await steady(url, puts, into / 2, 4 * _CONNECTIONS, 201)
-            for p in (50, 99):
-                told = f"{into / 2:.0f} messages/s"
-                rows.append(IN_MS[size, p].on(SQLITE, 1e3 * percentile(took, p), told))
-            took = await steady(url, boxes.gets(places), out / 2, 4 * _CONNECTIONS, 200)
-            for p in (50, 99):
-                told = f"{out / 2:.0f} messages/s"
-                rows.append(OUT_MS[size, p].on(SQLITE, 1e3 * percentile(took, p), told))
-        rows.append(MEMORY.on(SQLITE, _resident(process)))
-    return rows
+        await fastest(process.url, boxes.lists(200), _CONNECTIONS, 200)
+        rate = await fastest(process.url, boxes.lists(_SMALL), _CONNECTIONS, 200)
+        return ABOUT.on(SQLITE, rate, f"{100 * rate / hello:.0f} % of hello")
 
 
-async def _stored(directory: Path) -> list[Row]:
+async def _all_loaded(directory: Path) -> list[Row]:
     rows: list[Row] = []
-    first: dict[str, float] = {}
-
-    def row(figure: Figure, what: str, rate: float) -> None:
-        share = 100 * rate / first.setdefault(what, rate)
-        rows.append(figure.on(SQLITE, rate, f"{share:.0f} %"))
-
-    for count in STORED:
-        process = _relay(directory / str(count))
+    none_stored: dict[tuple[Any, ...], float] = {}
+    for stored, figures in LOADED.items():
+        process = _relay(directory / str(stored))
         with _started(process):
             process.stop()
-        _fill(directory / str(count) / "relay.sqlite", count)
+        _fill(directory / str(stored) / "relay.sqlite", stored)
         with _started(process):
-            boxes = _Mailboxes(process.url)
-            await boxes.make()
-            for warm in (True, False):
-                puts, _ = boxes.puts(100 if warm else _SMALL // 2, os.urandom(_BODY))
-                lists = boxes.lists(len(puts), "?limit=1")
-                rate = await _mixed(process.url, puts, lists)
-            row(STORED_RATE[count], "mixed", rate)
-            puts, places = boxes.puts(_BYTES // 80_000, os.urandom(80_000))
-            row(STORED_IN[count], "in", await fastest(process.url, puts, _CONNECTIONS, 201))
-            gets = boxes.gets(places)
-            row(STORED_OUT[count], "out", await fastest(process.url, gets, _CONNECTIONS, 200))
+            measured = await _load(process)
+        none_stored = none_stored or measured
+        for what, figure in figures.items():
+            share = f"{100 * measured[what] / none_stored[what]:.0f} %" if stored else ""
+            rows.append(figure.on(SQLITE, measured[what], share))
     return rows
+
+
+async def _load(process: Process) -> dict[tuple[Any, ...], float]:
+    """Return what a relay does, by the keys of _loaded()."""
+    url = process.url
+    boxes = _Mailboxes(url)
+    await boxes.make()
+    measured: dict[tuple[Any, ...], float] = {}
+    for warm in (True, False):
+        puts, _ = boxes.puts(100 if warm else _SMALL // 2, os.urandom(_BODY))
+        measured["mixed",] = await _mixed(url, puts, boxes.lists(len(puts), "?limit=1"))
+    for size in SIZES:
+        body, count = os.urandom(size), max(50, _BYTES // size)
+        puts, places = boxes.puts(count, body)
+        again, _ = boxes.puts(count, body)
+        for way, first, later, status in (
+            ("in", puts, again, 201), ("out", boxes.gets(places), boxes.gets(places), 200)
+        ):  # fmt: skip
+            rate = measured[way, size] = await fastest(url, first, _CONNECTIONS, status)
+            took = await steady(url, later, rate / 2, 4 * _CONNECTIONS, status)
+            for p in (50, 99):
+                measured[way, size, p] = 1e3 * percentile(took, p)
+    measured["memory",] = _resident(process)
+    return measured
 
 
 async def _mixed(url: str, puts: list[Ready], lists: list[Ready]) -> float:
