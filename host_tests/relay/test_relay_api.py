@@ -545,13 +545,21 @@ async def test_two_relays_on_one_database_wake_each_others_polls(
         assert len((await asyncio.wait_for(poll, 30)).messages) == 1
 
 
+async def held_poll(owner: Person, arrivals: Any) -> asyncio.Task[Any]:
+    """Return a long poll that the relay holds."""
+    poll = asyncio.create_task(owner.mailbox.list(wait=60))
+    while not len(arrivals):
+        if poll.done():  # the relay wakes all when it begins to listen to PostgreSQL
+            poll = asyncio.create_task(owner.mailbox.list(wait=60))
+        await asyncio.sleep(0.01)
+    return poll
+
+
 async def test_a_stopping_relay_ends_long_polls(database: str, small: Any) -> None:
     async with served(small(database)) as (url, service), Relay(url) as relay:
         owner = Person(relay)
         await owner.mailbox.put([])
-        poll = asyncio.create_task(owner.mailbox.list(wait=60))
-        while not len(service.arrivals):
-            await asyncio.sleep(0.01)
+        poll = await held_poll(owner, service.arrivals)
         service.arrivals.stop()
         assert (await asyncio.wait_for(poll, 30)).messages == []
 
@@ -560,12 +568,8 @@ async def test_a_client_that_leaves_a_long_poll_is_forgotten(
     owner: Person, running: Running
 ) -> None:
     await owner.mailbox.put([])
-    poll = asyncio.create_task(owner.mailbox.list(wait=60))
     arrivals = running[1].arrivals
-    while not len(arrivals):
-        if poll.done():  # the relay wakes all when it begins to listen to PostgreSQL
-            poll = asyncio.create_task(owner.mailbox.list(wait=60))
-        await asyncio.sleep(0.01)
+    poll = await held_poll(owner, arrivals)
     poll.cancel()
     async with asyncio.timeout(30):
         while len(arrivals):
