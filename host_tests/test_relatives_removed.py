@@ -26,10 +26,12 @@ from host_tests.far_phones import (
     toy,
 )  # fmt: skip
 from host_tests.relay.running import Process
-from hushbear_companion import mailboxes, sealing
+from hushbear_companion import mailboxes, sealing, telling
 from hushbear_companion.errors import UnknownEpoch
+from hushbear_companion.letters import Family
 from hushbear_companion.received import received
-from hushbear_companion.toy import Relative
+from hushbear_companion.toy import Relative, without
+from hushbear_companion.toy import Toy as Known
 from hushbear_relay.client.errors import NotFound
 from hushbear_relay.client.http import Relay
 from hushbear_relay.client.mailbox import Letterbox, Listing, Mailbox, writing_key
@@ -147,6 +149,27 @@ def test_a_relay_that_is_away_is_told_of_a_removal_later(
     assert not parent.toy.away.leaving and not parent.toy.away.closing
     assert mailbox_of(parent, server, 0) is None
     assert once_far(grandma)["arrived"] == []
+
+
+def test_a_removal_in_the_moment_in_which_the_others_are_told_is_not_lost(
+    parent: FarPhone, grandma: FarPhone, aunt: FarPhone, near: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    invite(parent, grandma, "Grandma")
+    invite(parent, aunt, "Aunt")
+    (gone,) = [each for each in parent.toy.relatives if each.name == "Grandma"]
+    tell = telling.family_now
+
+    def removed_meanwhile(toy: Known, mailbox: bytes) -> tuple[Family, bytes]:
+        family, _ = tell(toy, mailbox)
+        parent.store.change(toy.id, lambda known: without(known, gone))
+        return family, b"something new "
+
+    with monkeypatch.context() as patch:
+        patch.setattr(telling, "family_now", removed_meanwhile)
+        near("run", "--once")
+    assert [each.name for each in parent.toy.relatives] == ["Aunt"]
+    assert parent.toy.away.mailbox == 1 and parent.toy.away.spent == max(FAMILY)
 
 
 def test_a_backup_of_the_relay_brings_nobody_back(

@@ -180,12 +180,16 @@ class Post:
         if telling.invited(toy):
             mailbox = self._correspondence(toy).mailbox.name
             family, digest = telling.family_now(toy, mailbox)
-            away = replace(toy.away, told=digest, revision=family.revision)
-            if away != toy.away:
-                self._store.change(toy.id, lambda known: replace(known, away=away))
+            if digest != toy.away.told:
+
+                def told(known: Toy) -> Toy:
+                    away = replace(known.away, told=digest, revision=family.revision)
+                    return replace(known, away=away)
+
+                self._store.change(toy.id, told)
+            content, name = family.pack(), family.revision.to_bytes(4, "big")
             for relative in telling.invited(toy):
-                name = family.revision.to_bytes(4, "big")
-                self._keep(relative, Kind.FAMILY, family.pack(), name)
+                self._keep(relative, Kind.FAMILY, content, name)
         for relative, content in telling.said_by_child(toy, self._directory, self._was_sent):
             self._pass_on(relative, content)
         for relative, each in telling.news(toy, self._journal, self._directory):
