@@ -23,7 +23,6 @@ from hushbear_companion import inbox as inbox_module
 from hushbear_companion.client import Client
 from hushbear_companion.delivery import Delivery, deliver, for_toy
 from hushbear_companion.inbox import PENDING_MAX, PENDING_OF_ONE_MAX, Inbox, State
-from hushbear_companion.journal import Journal
 
 KEY = bytes(range(32))
 TOY_ID = b"the toy "
@@ -66,8 +65,7 @@ def state_of(inbox: Inbox, message_id: bytes) -> State:
 
 async def delivery(air: Air, inbox: Inbox) -> Delivery:
     async with Client(KEY, air, timing=QUICK, family_keys=FAMILY, sender=PAPA) as client:
-        with Journal(TOY_ID, inbox.path.parents[1]) as journal:
-            return await deliver(client, inbox, journal)
+        return await deliver(client, inbox)
 
 
 # What is let in

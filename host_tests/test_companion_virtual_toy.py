@@ -20,7 +20,6 @@ from hushbear_companion import errors, message, recordings, sealing
 from hushbear_companion.adpcm import decode, encode
 from hushbear_companion.delivery import deliver
 from hushbear_companion.inbox import Inbox, State
-from hushbear_companion.journal import Journal
 from hushbear_companion.records import Box, StatusError
 from hushbear_companion.session import Session
 
@@ -128,17 +127,15 @@ async def test_the_child_hears_from_another_member_what_a_parent_approved(
                 for seed in (1, 2)
             ]
         async with client(radio.phone(), link) as phone:
-            with Inbox(b"the toy ", tmp_path) as inbox, Journal(b"the toy ", tmp_path) as journal:
+            with Inbox(b"the toy ", tmp_path) as inbox:
                 first, second = [inbox.take(letter, phone.family)[0] for letter in letters]
                 assert first.sender == grandma.sender != phone.sender
                 inbox.approve(second.id)
-                assert [m.id for m in (await deliver(phone, inbox, journal)).delivered] == [
-                    second.id
-                ]
+                assert [m.id for m in (await deliver(phone, inbox)).delivered] == [second.id]
                 await toy.hold("play", 0.1)
                 await asyncio.sleep(3)
                 assert snr(toy.speaker.pcm(0), speech(1.5, 2)) > 20
-                assert not (await deliver(phone, inbox, journal)).delivered
+                assert not (await deliver(phone, inbox)).delivered
                 states = [each.state for each in inbox.messages()]
             assert states == [State.WAITING, State.HEARD]
             assert [entry.id for entry in await phone.entries(Box.INBOX)] == [second.id]

@@ -23,7 +23,6 @@ from .command import at_toy
 from .delivery import Delivery, deliver
 from .errors import BadMessage, Damaged, HushbearError, NoSuchMessage
 from .inbox import Inbox, State
-from .journal import Journal
 from .keystore import KeyStore
 from .letters import Kind, News, Stage
 from .members import member_name
@@ -143,8 +142,8 @@ class Carrier:
 
         async def work(client: Client) -> None:
             await client.phones()
-            with Inbox(toy.id) as inbox, Journal(toy.id) as journal:
-                visit.delivered = await deliver(client, inbox, journal)
+            with Inbox(toy.id) as inbox:
+                visit.delivered = await deliver(client, inbox)
             for entry in await client.entries(Box.OUTBOX):
                 if entry.done:
                     continue

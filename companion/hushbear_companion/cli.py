@@ -171,7 +171,6 @@ def fetch(
     from .delivery import notice
     from .errors import BadMessage, Damaged
     from .inbox import Inbox
-    from .journal import Journal
     from .output import error_values, iso
     from .records import Box
 
@@ -184,8 +183,8 @@ def fetch(
     failed: list[tuple[Entry, HushbearError]] = []
 
     async def work(client: Client) -> None:
-        with Inbox(source.id) as inbox, Journal(source.id) as journal:
-            await notice(client, inbox, journal)
+        with Inbox(source.id) as inbox:
+            await notice(client, inbox)
         entries = [e for e in await client.entries(Box.OUTBOX) if everything or not e.done]
         for number, entry in enumerate(entries, 1):
             with output.progress(f"Fetching {number} of {len(entries)}") as progress:

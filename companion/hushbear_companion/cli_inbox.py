@@ -322,16 +322,15 @@ def deliver(toy: ToyOption = None, radio: RadioOption = None, as_json: JsonOptio
     """Bring the toy what was approved, and learn what the child has heard."""
     from .delivery import deliver as bring
     from .inbox import Inbox
-    from .journal import Journal
 
     to = KeyStore().get(toy)
     output = output_for(as_json)
-    with Inbox(to.id) as box, Journal(to.id) as journal:
+    with Inbox(to.id) as box:
 
         async def work(client: Client) -> Delivery:
             await client.phones()  # for the names of those that are new
             with output.progress(f"Delivering to {to.name}") as progress:
-                return await bring(client, box, journal, progress)
+                return await bring(client, box, progress)
 
         done = with_toy(to, radio, output, work)
     to = KeyStore().get(to.name)
@@ -345,11 +344,10 @@ async def deliver_too(client: Client, to: Toy, output: Output) -> Delivery:
     done, so nothing is raised."""
     from .delivery import Delivery, deliver
     from .inbox import Inbox
-    from .journal import Journal
 
     try:
-        with Inbox(to.id) as box, Journal(to.id) as journal:
-            return await deliver(client, box, journal)
+        with Inbox(to.id) as box:
+            return await deliver(client, box)
     except HushbearError as error:
         output.waiting(f"The inbox was left alone: {error}")
         return Delivery()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hushbear import container, family_wire
+from hushbear import family_wire
 
 from . import sealing
 from .errors import (
@@ -19,8 +19,6 @@ from .errors import (
     ToyMisbehaves,
 )
 from .inbox import Inbox, Incoming
-from .journal import Journal
-from .letters import News, Stage
 from .records import Box
 
 if TYPE_CHECKING:
@@ -35,9 +33,7 @@ class Delivery:
     failed: list[tuple[Incoming, HushbearError]] = field(default_factory=list)
 
 
-async def deliver(
-    client: Client, inbox: Inbox, journal: Journal, progress: Progress | None = None
-) -> Delivery:
+async def deliver(client: Client, inbox: Inbox, progress: Progress | None = None) -> Delivery:
     """Note what the child has done, as notice() does, and bring to a connected toy what is due.
 
     An error that concerns one message does not keep the others; after any other, those that were
@@ -45,7 +41,7 @@ async def deliver(
     """
     result = Delivery()
     try:
-        await notice(client, inbox, journal)
+        await notice(client, inbox)
     except FileProblem:
         raise
     except HushbearError as error:
@@ -63,19 +59,14 @@ async def deliver(
     return result
 
 
-async def notice(client: Client, inbox: Inbox, journal: Journal) -> None:
+async def notice(client: Client, inbox: Inbox) -> None:
     """Note what the child has heard, and answered: what was heard by now, and after which there
     is something on the toy that nobody has fetched. Take from the toy what was refused."""
     there = await client.entries(Box.INBOX)
     recorded = [each.sequence for each in await client.entries(Box.OUTBOX) if not each.done]
     last = max(recorded, default=0)
-    heard = [each.id for each in there if each.done]
-    answered = [each.id for each in there if each.done and each.sequence < last]
-    inbox.heard(heard)
-    inbox.answered(answered)
-    for stage, ids in ((Stage.HEARD, heard), (Stage.ANSWERED, answered)):
-        for message_id in ids:
-            journal.learn(News(message_id, container.TOY, stage))
+    inbox.heard(each.id for each in there if each.done)
+    inbox.answered(each.id for each in there if each.done and each.sequence < last)
     for each in there:
         if inbox.refused(each.id):
             await client.delete(Box.INBOX, each.id)
