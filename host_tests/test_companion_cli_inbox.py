@@ -143,6 +143,18 @@ def test_the_next_send_delivers_too(known: Command, toy: Toy, post: Post, sound:
     assert "bear has it" in result.stdout and f"{other[:8]} from Grandma" in result.stdout
 
 
+def test_a_fetch_is_done_even_if_the_inbox_cannot_be_used(
+    known: Command, toy: Toy, post: Post, tmp_path: Path
+) -> None:
+    received(known, post())
+    toy.record(make_message())
+    (database,) = tmp_path.glob("config/data/*/inbox.db")
+    database.write_bytes(b"x" * 1000)
+    result = known("fetch", tmp_path / "answers")
+    assert result.exit_code == 0 and "left alone" in result.stderr
+    assert len(list((tmp_path / "answers").iterdir())) == 1
+
+
 def test_a_send_is_done_even_if_the_inbox_is_not(
     known: Command, toy: Toy, sound: Path, post: Post, tmp_path: Path
 ) -> None:

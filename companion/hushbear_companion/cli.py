@@ -25,7 +25,6 @@ from .command import (
 )
 from .errors import HushbearError, NoSuchMessage, NoToyInSight, UsageError
 from .keystore import KeyStore
-from .private import data_directory
 
 if TYPE_CHECKING:
     from .client import Client
@@ -168,23 +167,21 @@ def fetch(
 ) -> None:
     """Fetch what the child recorded, as WAV files."""
     from . import recordings
-    from .delivery import notice
     from .errors import BadMessage, Damaged
-    from .inbox import Inbox
     from .output import error_values, iso
+    from .received import fetched_directory
     from .records import Box
 
     source = KeyStore().get(toy)
     output = output_for(as_json)
-    sealed = data_directory() / source.id.hex() / "fetched"
+    sealed = fetched_directory(source)
     recordings.prepare(directory)
     recordings.prepare(sealed, private=True)
     fetched: list[tuple[Entry, Path, Path]] = []
     failed: list[tuple[Entry, HushbearError]] = []
 
     async def work(client: Client) -> None:
-        with Inbox(source.id) as inbox:
-            await notice(client, inbox)
+        await cli_inbox.notice_too(client, source, output)
         entries = [e for e in await client.entries(Box.OUTBOX) if everything or not e.done]
         for number, entry in enumerate(entries, 1):
             with output.progress(f"Fetching {number} of {len(entries)}") as progress:

@@ -353,6 +353,19 @@ async def deliver_too(client: Client, to: Toy, output: Output) -> Delivery:
         return Delivery()
 
 
+async def notice_too(client: Client, to: Toy, output: Output) -> None:
+    """Note what the child has heard and answered, where another command has the toy; where the
+    inbox cannot be used, that command goes on."""
+    from .delivery import notice
+    from .inbox import Inbox
+
+    try:
+        with Inbox(to.id) as box:
+            await notice(client, box)
+    except FileProblem as error:
+        output.waiting(f"The inbox was left alone: {error}")
+
+
 def delivery_values(to: Toy, done: Delivery) -> dict[str, Any]:
     """Return the keys of what was delivered, and what was not."""
     from .output import error_values
