@@ -24,7 +24,7 @@ _VERSIONS = (
             id BLOB NOT NULL CHECK (length(id) = 16),
             recipient BLOB NOT NULL CHECK (length(recipient) = 8),  -- zeros: the toy
             origin BLOB NOT NULL CHECK (length(origin) = 8),        -- who has said it
-            envelope BLOB,                 -- in which it went to the relay, NULL: it did not
+            envelope BLOB NOT NULL,        -- in which it went to the relay
             size INTEGER NOT NULL,
             since INTEGER NOT NULL,        -- Unix seconds
             stage INTEGER NOT NULL,
@@ -53,7 +53,7 @@ class Sent:
     id: bytes
     recipient: bytes
     origin: bytes
-    envelope: bytes | None
+    envelope: bytes
     size: int
     since: datetime
     stage: Stage
@@ -84,12 +84,10 @@ class Journal(Database):
             for table in ("sent", "heard"):
                 db.execute(f"DELETE FROM {table} WHERE changed < ?", (now() - KEEP,))
 
-    def sent(
-        self, header: message.Header, size: int, recipient: bytes,
-        stage: Stage = Stage.GOING, envelope: bytes | None = None,
-    ) -> None:  # fmt: skip
+    def sent(self, header: message.Header, size: int, recipient: bytes, envelope: bytes) -> None:
         """Note what is on its way. The same message to the same recipient is noted once."""
-        values = (header.id, recipient, header.sender, envelope, size, now(), stage, now())
+        going = Stage.GOING
+        values = (header.id, recipient, header.sender, envelope, size, now(), going, now())
         with self._changing() as db:
             db.execute(f"INSERT OR IGNORE INTO sent ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", values)
 
@@ -136,14 +134,14 @@ class Journal(Database):
 
 
 def _sent(
-    message_id: bytes, recipient: bytes, origin: bytes, envelope: bytes | None, size: int,
+    message_id: bytes, recipient: bytes, origin: bytes, envelope: bytes, size: int,
     since: int, stage: int, changed: int,
 ) -> Sent:  # fmt: skip
     return Sent(
         bytes(message_id),
         bytes(recipient),
         bytes(origin),
-        None if envelope is None else bytes(envelope),
+        bytes(envelope),
         size,
         datetime.fromtimestamp(since, UTC),
         Stage(stage),

@@ -100,7 +100,7 @@ class Post:
         elif recipient == to.sender:
             kind, body = Kind.FOR_YOU, content
         envelope = self._keep(to, kind, body, header.id + recipient)
-        self._journal.sent(header, len(content), recipient, envelope=envelope)
+        self._journal.sent(header, len(content), recipient, envelope)
         if header.sender == self._now().sender:
             self._journal.answer(recipient)
 
@@ -211,10 +211,10 @@ class Post:
         """Note which messages are with who gets or brings them, by the relay's receipts."""
         relatives = {each.sender for each in self._now().relatives}
         for sent in self._journal.all_sent(Stage.GOING):
-            told = self._ledger.told(sent.envelope) if sent.envelope else []
+            told = self._ledger.told(sent.envelope)
             if Envelope.DELIVERED in told:
                 stage = Stage.DELIVERED if sent.recipient in relatives else Stage.ARRIVED
-            elif Envelope.BROKEN in told and not self._ledger.keeps(sent.envelope or b""):
+            elif Envelope.BROKEN in told and not self._ledger.keeps(sent.envelope):
                 stage = Stage.FAILED
             else:
                 continue
