@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hushbear import container
-
 from . import mailboxes, message, recordings
 from .command import at_toy
 from .delivery import Delivery, deliver
@@ -25,7 +23,7 @@ from .errors import BadMessage, Damaged, HushbearError, NoSuchMessage
 from .inbox import Inbox, State
 from .keystore import KeyStore
 from .letters import Kind, News, Stage
-from .members import member_name
+from .members import called
 from .output import Output
 from .post import Post, Synced, open_post
 from .received import fetched_directory
@@ -167,7 +165,7 @@ class Carrier:
 
     async def _announce(self, toy: Toy, arrival: Arrival) -> None:
         header = arrival.header
-        who = toy.name if header.sender == container.TOY else member_name(toy, header.sender)
+        who = called(toy, header.sender)
         kind = "for-toy" if arrival.kind is Kind.FOR_TOY else "for-you"
         for_whom = f"for {toy.name}" if arrival.kind is Kind.FOR_TOY else "for you"
         self._output.line(f"{header.id.hex()[:8]} from {who}, {for_whom}")
@@ -207,7 +205,7 @@ def reached(toy: Toy) -> bool:
 
 
 def _line_of(toy: Toy, news: News) -> str:
-    who = toy.name if news.recipient == container.TOY else member_name(toy, news.recipient)
+    who = called(toy, news.recipient)
     short = news.id.hex()[:8]
     return {
         Stage.ARRIVED: f"{short} is with who brings it to {who}",

@@ -25,7 +25,7 @@ from .errors import (
 from .keystore import KeyStore
 from .members import called, find_member
 from .relay_problems import check_installed, relay_at
-from .toy import Role, Toy
+from .toy import Role, Toy, far_recipient
 
 if TYPE_CHECKING:
     from .carrier import Carrier
@@ -45,7 +45,6 @@ def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None
     from hushbear import container
 
     from . import audio, message, sealing
-    from .post import far_recipient
 
     if recipient is None or recipient.casefold() == "toy":
         sender = container.TOY
@@ -137,7 +136,6 @@ def sent(toy: ToyOption = None, as_json: JsonOption = False) -> None:
 
 def _state(to: Toy, sent: Sent) -> str:
     from .letters import Stage
-    from .post import far_recipient
 
     bringing = far_recipient(to, sent.recipient)
     return {

@@ -34,7 +34,7 @@ from .letters import Kind, News, Stage
 from .mailboxes import Mailboxes
 from .private import data_directory
 from .taking import Arrival, Places
-from .toy import Relative, Role, Toy
+from .toy import Relative, Toy
 
 _KEEP = 30 * 24 * 3600  # seconds that a message waits for the family key that opens it
 
@@ -241,12 +241,6 @@ class Post:
                 except BadMessage as error:
                     synced.refused.append((relative, error))
             self._ledger.take(arrived.id)
-
-
-def far_recipient(toy: Toy, recipient: bytes) -> Relative | None:
-    """Return who gets what is for a sender id, or brings it there; None where nobody does."""
-    bringing = next((each for each in toy.relatives if each.role is Role.PARENT), None)
-    return next((each for each in toy.relatives if each.sender == recipient), bringing)
 
 
 def _envelope(to: Relative, kind: Kind, name: bytes) -> bytes:

@@ -17,7 +17,7 @@ from .inbox import Inbox, State
 from .journal import Journal
 from .letters import Family, News, Stage
 from .received import fetched_directory
-from .toy import Member, Relative, Role, Toy
+from .toy import Member, Relative, Role, Toy, far_recipient
 
 _STAGES = {
     State.DELIVERED: Stage.DELIVERED,
@@ -108,8 +108,6 @@ def news(toy: Toy, journal: Journal, directory: Path | None) -> Iterator[tuple[R
 def _heard_here(toy: Toy, journal: Journal) -> Iterator[tuple[Relative, News]]:
     if toy.sender is None:
         return
-    bringing = next((each for each in toy.relatives if each.role is Role.PARENT), None)
-    senders = {each.sender: each for each in toy.relatives}
     for heard in journal.all_heard():
-        if relative := senders.get(heard.sender, bringing):
+        if relative := far_recipient(toy, heard.sender):
             yield relative, News(heard.id, toy.sender, heard.stage)

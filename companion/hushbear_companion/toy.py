@@ -115,3 +115,9 @@ def without(toy: Toy, relative: Relative) -> Toy:
 def renewal_due(toy: Toy) -> bool:
     """Return whether somebody who was removed has the newest family key that is known here."""
     return toy.away.spent >= max(toy.family, default=0) > 0
+
+
+def far_recipient(toy: Toy, recipient: bytes) -> Relative | None:
+    """Return who gets what is for a sender id, or brings it there; None where nobody does."""
+    bringing = next((each for each in toy.relatives if each.role is Role.PARENT), None)
+    return next((each for each in toy.relatives if each.sender == recipient), bringing)
