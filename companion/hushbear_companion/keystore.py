@@ -198,14 +198,7 @@ class KeyStore:
                     for sender, each in toy.members.items()
                 },
                 "relatives": [_relative_row(each) for each in toy.relatives],
-                "away": {
-                    "mailbox": toy.away.mailbox,
-                    "closing": list(toy.away.closing),
-                    "leaving": [_relative_row(each) for each in toy.away.leaving],
-                    "spent": toy.away.spent,
-                    "revision": toy.away.revision,
-                    "told": toy.away.told.hex(),
-                },
+                "away": _away_row(toy.away),
             }
             for toy in toys
         ]
@@ -238,8 +231,7 @@ def _parse_row_2(row: Any) -> Toy:
         sender: {"name": name, "role": Role.PHONE.value, "since": 0}
         for sender, name in row["members"].items()
     }
-    away = {"mailbox": 0, "closing": [], "leaving": [], "spent": 0, "revision": 0, "told": ""}
-    return _parse_row({**row, "members": members, "relatives": [], "away": away})
+    return _parse_row({**row, "members": members, "relatives": [], "away": _away_row(Away())})
 
 
 def _parse_row(row: Any) -> Toy:
@@ -273,6 +265,17 @@ def _parse_away(row: Any) -> Away:
         _number(row["revision"]),
         bytes.fromhex(row["told"]),
     )
+
+
+def _away_row(away: Away) -> dict[str, Any]:
+    return {
+        "mailbox": away.mailbox,
+        "closing": list(away.closing),
+        "leaving": [_relative_row(each) for each in away.leaving],
+        "spent": away.spent,
+        "revision": away.revision,
+        "told": away.told.hex(),
+    }
 
 
 def _parse_relative(row: Any) -> Relative:
