@@ -36,7 +36,6 @@ def seal(
     as_json: JsonOption = False,
 ) -> None:
     """Seal a recording as a file that only the family can open, for another member's `receive`."""
-    import time
 
     from . import audio, message, sealing
 
@@ -47,8 +46,7 @@ def seal(
             "Connect to the toy once, with `hushbear status`: it gives this phone one.",
         )
     blocks = audio.blocks_from_file(file)
-    now = message.timestamp(time.time())
-    header = message.Header(message.new_id(), to.sender, now, _epoch(to))
+    header = message.new_header(to.sender, _epoch(to))
     content = sealing.seal(header, blocks, to.family[header.epoch])
     _write(out, content)
     seconds = message.duration(len(content))

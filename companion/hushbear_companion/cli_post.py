@@ -40,7 +40,6 @@ _STOP = 5.0  # seconds that stopping may take
 
 def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None:
     """Send a recording through the relay: to a member by name, or to a toy that is far away."""
-    import time
 
     from hushbear import container
 
@@ -61,8 +60,7 @@ def send_far(to: Toy, file: Path, recipient: str | None, output: Output) -> None
     check_installed()
     blocks = audio.blocks_from_file(file)
     epoch = max(to.family)
-    now = message.timestamp(time.time())
-    header = message.Header(message.new_id(), to.sender, now, epoch)
+    header = message.new_header(to.sender, epoch)
     content = sealing.seal(header, blocks, to.family[epoch])
 
     async def work(post: Post) -> bool:

@@ -4,7 +4,7 @@ heard and answered is noted."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hushbear import family_wire
@@ -89,8 +89,7 @@ async def _bring(
 def for_toy(content: bytes, family: Mapping[int, bytes]) -> bytes:
     """Return a message as it is, once more found genuine; or sealed with the newest key, under its
     id, where its own is so old that the toy has it no more."""
-    header, blocks = sealing.unseal(content, family)
+    header, _ = sealing.unseal(content, family)
     if header.epoch in sorted(family)[-family_wire.EPOCHS_MAX :]:
         return content
-    newest = max(family)
-    return sealing.seal(replace(header, epoch=newest), blocks, family[newest])
+    return sealing.renewed(content, family)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from dataclasses import dataclass
 
 from hushbear import container
@@ -44,6 +45,11 @@ def timestamp(seconds: float) -> int:
 def new_id() -> bytes:
     """Return a fresh random message id."""
     return os.urandom(ID_SIZE)
+
+
+def new_header(sender: bytes, epoch: int) -> Header:
+    """Return the header of a message that somebody begins now."""
+    return Header(new_id(), sender, timestamp(time.time()), epoch)
 
 
 def parse_header(content: bytes) -> Header:

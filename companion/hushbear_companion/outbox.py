@@ -63,8 +63,7 @@ class Outbox:
         if draft.begun:
             header = replace(draft.begun, epoch=epoch, sender=sender)
         else:
-            now = message.timestamp(time.time())
-            header = message.Header(message.new_id(), sender, now, epoch)
+            header = message.new_header(sender, epoch)
         content = sealing.seal(header, draft.blocks, family[epoch])
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

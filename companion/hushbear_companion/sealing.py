@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import BinaryIO
 
 from cryptography.exceptions import InvalidTag
@@ -68,6 +69,13 @@ def seal(header: Header, blocks: bytes, family_key: bytes) -> bytes:
     pieces = [blocks[at : at + CHUNK_BODY] for at in range(0, len(blocks), CHUNK_BODY)]
     last = len(pieces) - 1
     return packed + b"".join(chunks.seal(i, i == last, piece) for i, piece in enumerate(pieces))
+
+
+def renewed(content: bytes, family_keys: Mapping[int, bytes]) -> bytes:
+    """Return a message sealed with the newest key, under its id. Raises as unseal() does."""
+    header, blocks = unseal(content, family_keys)
+    newest = max(family_keys)
+    return seal(replace(header, epoch=newest), blocks, family_keys[newest])
 
 
 def unseal(content: bytes, family_keys: Mapping[int, bytes]) -> tuple[Header, bytes]:
