@@ -162,17 +162,26 @@ async def test_a_conversation_through_the_proxy(
         assert [each.id for each in (await poll).messages] == [b"b" * 16]
 
 
-async def test_the_proxy_sends_a_request_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextlib.asynccontextmanager
+async def before_upstream(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Upstream, Proxy, aiohttp.ClientSession]]:
+    """What counts requests, a proxy before it, and a client that keeps connections."""
     upstream = Upstream()
     listener = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     async with (
         listener,
-        proxied(tmp_path, address, monkeypatch) as proxy,
+        proxied(directory, address, monkeypatch) as proxy,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector()) as session,
     ):
+        yield upstream, proxy, session
+
+
+async def test_the_proxy_sends_a_request_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with before_upstream(tmp_path, monkeypatch) as (upstream, proxy, session):
         for method, body in (("GET", None), ("PUT", b"x"), ("DELETE", None), ("HEAD", None)):
             # A connection that was of use before is one on which a request could be tried again.
             async with session.get(f"{proxy.url}/fine") as response:
@@ -185,14 +194,7 @@ async def test_the_proxy_sends_a_request_once(
 async def test_the_proxy_tells_the_clients_address_and_believes_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upstream = Upstream()
-    listener = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-    address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    async with (
-        listener,
-        proxied(tmp_path, address, monkeypatch) as proxy,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector()) as session,
-    ):
+    async with before_upstream(tmp_path, monkeypatch) as (upstream, proxy, session):
         forged = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "http"}
         await session.get(f"{proxy.url}/", headers=forged)
     sent = {header.lower() for header in upstream.headers}
